@@ -1,0 +1,245 @@
+// The core of a replica: one encrypted store, opened, and the operations on it. Internal; replica.hpp is its public face.
+//
+// One thread at a time: whoever calls holds `mutex` (Replica's and Link's methods take it). Every change is one SQLite
+// transaction; what is kept in memory beside the tables (SpaceState) is reloaded when one fails.
+//
+//   core.cpp      opening, locking, spaces, transactions on the store
+//   records.cpp   records in their rows: load, save, indexes, state digest, dictionary
+//   merge_in.cpp  transactions into records: marks, rights, evidence, evaluation from the log
+//   writing.cpp   Write: what a user action becomes
+//   sealing.cpp   pending transactions into segments, and back from a store that went back in time
+//   receiving.cpp rosters and segments from others
+//   reading.cpp   views, queries, history, conflicts
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <set>
+
+#include "sdk/core/space_state.hpp"
+#include "sdk/store/database.hpp"
+#include "sdk/store/vault.hpp"
+#include "sync/compress.hpp"
+
+namespace doorstep {
+
+/// A record as its row holds it. `digest` and `keys` are of the stored version, for taking them back at the next save.
+struct StoredRecord {
+  RecordId id;
+  std::int64_t row = 0;                ///< 0: not stored yet.
+  Record record;
+  Hash digest;
+  std::set<std::pair<std::int64_t, std::string>> keys;   ///< Index entries: (index_of, key).
+  bool conflicted = false;
+};
+
+/// A transaction found in a segment or among the pending ones, with what judges it.
+struct LocatedTransaction {
+  Transaction transaction;
+  DeviceId device;
+  Counter first = 0;
+  LogNumber log = 0;                   ///< 0: pending.
+  Position position = 0;
+  bool checked = false;                ///< A clock check stood in the log before it, or stands in it.
+  std::vector<Reference> references;
+};
+
+/// Segments that were sealed or merged and that links may push.
+struct FreshSegments {
+  SpaceId space;
+  LogHead head;
+  Position first = 0;
+  std::vector<SharedBytes> segments;
+  std::uint64_t serial = 0;
+};
+
+struct Observer {
+  SpaceId space;
+  std::string kind;
+  std::optional<RecordId> record;
+  std::function<void(const std::vector<RecordId>&)> changed;
+};
+
+class SystemClock final : public Clock {
+ public:
+  std::int64_t wall_ms() override;
+  std::int64_t steady_ms() override;
+};
+
+class Core : public std::enable_shared_from_this<Core> {
+ public:
+  static Result<std::shared_ptr<Core>> create(const ReplicaOptions& options, std::string_view passphrase);
+  static Result<std::shared_ptr<Core>> open(const ReplicaOptions& options, std::string_view passphrase, const SymmetricKey* key);
+  ~Core();
+
+  std::mutex mutex;
+
+  // core.cpp
+  Status lock();
+  Status unlock(std::string_view passphrase);
+  bool locked() const { return !database_.has_value(); }
+  Status require_open() const;
+  Result<SpaceState*> space(const SpaceId& id);
+  std::map<SpaceId, SpaceState>& spaces() { return spaces_; }
+  Result<DeviceId> authority();
+  Result<SpaceId> found(const Replica::FoundOptions& options);
+  Result<std::vector<SpaceId>> join(std::string_view uri, std::string_view label, std::string_view name);
+  Result<std::string> invite(SpaceState& space, const Replica::InviteOptions& options);
+  Result<std::vector<JoinRequest>> applicants(SpaceState& space);
+  Status admit(SpaceState& space, const DeviceId& device);
+  Status append_own_entry(SpaceState& space, ByteView entry);
+  /// Runs `body` in one SQLite transaction; on failure everything in memory is reloaded.
+  Status change(const std::function<Status()>& body);
+
+  const DeviceId& device() const { return identity_->public_key; }
+  const IdentityKeyPair& identity() const { return *identity_; }
+  const SealingKeyPair& sealing() const { return *sealing_; }
+  const TransportKeyPair& transport() const { return *transport_; }
+  const DeviceKeys& device_keys() const { return device_keys_; }
+  Database& database() { return *database_; }
+  Vault& vault() { return *vault_; }
+  const Schema& schema() const { return schema_; }
+  const ReplicaOptions& options() const { return options_; }
+  Clock& clock() { return *clock_; }
+  Random& random() { return *random_; }
+  Compressor& compressor() { return compressor_; }
+
+  // records.cpp
+  Result<std::optional<StoredRecord>> load_record(SpaceState& space, const RecordId& id, KindId kind);   ///< kind 0: whichever is created
+  Result<StoredRecord> load_row(SpaceState& space, std::int64_t row, const RecordId& id, ByteView body);
+  Status save_record(SpaceState& space, StoredRecord& stored);
+  Result<Record> decode_body(ByteView body);
+
+  // merge_in.cpp
+  struct Incoming {
+    Author author;
+    LogNumber log = 0;
+    Position position = 0;
+    bool checked = false;
+    const std::vector<Reference>* references = nullptr;   ///< nullptr: our own, nothing to prove.
+  };
+  /// Merges one transaction into its records, or says why it has to wait in quarantine.
+  Result<Reason> merge(SpaceState& space, const Transaction& transaction, const Incoming& incoming);
+  Status merge_change(SpaceState& space, const Mark& mark, const RecordChange& change, std::uint32_t offset, const Incoming& incoming,
+                      StoredRecord* loaded);
+  Mark mark_of(SpaceState& space, const Transaction& transaction, const RecordChange& change, const Incoming& incoming) const;
+  std::uint8_t rights_of(SpaceState& space, const Incoming& incoming, KindId kind) const;
+  bool arrived(SpaceState& space, const Dot& dot);
+  Result<std::optional<LocatedTransaction>> find_transaction(SpaceState& space, const Dot& first);
+  Result<Record> evaluate(SpaceState& space, const RecordId& id, KindId kind, std::vector<Dot> firsts);
+  Status evaluate_again(SpaceState& space, const RecordId& id, KindId kind);
+  /// Evaluates every record that a segment touches (after a cut, a fork, a failed reference).
+  Status recheck_segment(SpaceState& space, std::int64_t segment);
+  bool evidence_holds(SpaceState& space, const std::vector<Reference>& references, const Dot& dot);
+  static bool check_counts(const SpaceState& space, const Transaction& transaction, Position roster_size);
+  void note_changed(SpaceState& space, const RecordId& id, KindId kind);
+
+  // sealing.cpp
+  Status seal_pending(SpaceState& space);
+  Result<LogNumber> ensure_own_log(SpaceState& space);
+  /// The peer knows more of our own log than we do: this store went back in time (invariant 5).
+  Status own_log_regressed(SpaceState& space);
+  Status readmit_pending(SpaceState& space);
+  Result<std::vector<NumberedTransaction>> pending_chunk(std::int64_t row);
+  static Bytes encode_chunk(const std::vector<NumberedTransaction>& transactions, Compressor& compressor);
+  static Result<std::vector<NumberedTransaction>> decode_chunk(ByteView bytes, Compressor& compressor);
+
+  // receiving.cpp
+  Result<std::size_t> append_roster(SpaceState& space, Position first, const std::vector<Bytes>& entries);
+  Session::Stored append_segments(SpaceState& space, const LogName& name, Position first, const std::vector<Bytes>& segments,
+                                  std::size_t* merged);
+  Status retry_quarantine(SpaceState& space);
+  Status split(SpaceState& space, const LogId& log, Position position);
+  Result<std::vector<SharedBytes>> load_segments(SpaceState& space, const LogId& log, Position after, std::size_t bytes_max,
+                                                 const std::optional<ShortHash>& expect, bool* diverged);
+  Result<std::optional<Hash>> hash_at(SpaceState& space, const LogState& log, Position position);
+  std::vector<std::pair<Position, ShortHash>> locator(SpaceState& space, const LogId& log);
+  Position locate(SpaceState& space, const LogId& log, const std::vector<std::pair<Position, ShortHash>>& locator);
+  Status store_receipt(SpaceState& space, const LogId& log, Position position, const Receipt& receipt, const DeviceId& receipt_key);
+  Status receipts_fall_back(const StoreId& store);
+  Status store_proposal(SpaceState& space, ByteView proposal);
+  void clock_checked(const TransportPublicKey& peer, std::int64_t offset_ms);
+
+  // writing.cpp
+  Result<Replica::Saved> transact(SpaceState& space, const std::function<Status(Write&)>& body);
+  TimeClaim claim_time();
+  /// The last clock check, once: it stands in the log before the claims that rest on it.
+  std::optional<ClockCheck> take_unlogged_check();
+
+  // reading.cpp
+  Result<Pending> pending(SpaceState& space);
+
+  // Links and observers
+  std::deque<FreshSegments> fresh;               ///< The newest; links remember the serial that they have seen.
+  std::uint64_t fresh_serial = 0;
+  std::uint64_t roster_serial = 0;               ///< Rises when a roster changed here.
+  std::map<SpaceId, int> live;                   ///< Links that are ready in a space: commit and seal are one then.
+  std::map<int, std::function<void()>> work_callbacks;
+  int next_callback = 0;
+  void publish(SpaceState& space, LogNumber log, Position first, std::vector<SharedBytes> segments);
+  /// Tells observers and links what changed since the last call. Call without the mutex.
+  void notify();
+  std::map<int, std::shared_ptr<Observer>> observers;
+
+ private:
+  Core(const ReplicaOptions& options);
+  Status load_all();
+  Status load_space(SpaceState& space);
+  Status open_database();
+  Status load_secrets();
+  Status insert_space(SpaceState& space);
+  Status choose_dictionary(ByteView sample);
+  Status write_digest(SpaceState& space);
+  void collect_keys(SpaceState& space, const StoredRecord& stored, std::set<std::pair<std::int64_t, std::string>>& keys) const;
+  bool has_conflict(const Record& record) const;
+  Result<std::int64_t> next_row(SpaceState& space, KindId kind);
+
+  ReplicaOptions options_;
+  Schema schema_;
+  SystemClock system_clock_;
+  SystemRandom system_random_;
+  Clock* clock_;
+  Random* random_;
+  std::shared_ptr<StoreDirectory> directory_;
+  std::optional<Vault> vault_;
+  std::optional<IdentityKeyPair> identity_;
+  std::optional<SealingKeyPair> sealing_;
+  std::optional<TransportKeyPair> transport_;
+  DeviceKeys device_keys_;
+  std::optional<Database> database_;
+  std::map<SpaceId, SpaceState> spaces_;
+  Compressor compressor_;
+
+  // The dictionary that packs record bodies: made of the first records that this store held.
+  std::map<std::int64_t, Dictionary> dictionaries_;
+  std::int64_t dictionary_ = 0;
+  Bytes dictionary_sample_;
+
+  // The last segments that were opened: evaluation and history often ask for neighbours.
+  struct OpenedSegment {
+    std::int64_t row = 0;
+    SegmentContent content;
+  };
+  std::deque<OpenedSegment> opened_;
+  Result<const SegmentContent*> opened_segment(SpaceState& space, std::int64_t row);
+  struct OpenedChunk {
+    std::int64_t row = 0;
+    std::vector<NumberedTransaction> transactions;
+  };
+  OpenedChunk opened_chunk_;
+
+  // The last clock check (DESIGN invariant 4).
+  struct Check {
+    TransportPublicKey peer;
+    std::int64_t offset_ms = 0, wall_ms = 0, steady_ms = 0;
+    bool logged = false;
+  };
+  std::optional<Check> check_;
+  Status load_check();
+
+  std::map<SpaceId, std::map<RecordId, KindId>> changed_;
+  bool work_ = false;
+};
+
+}  // namespace doorstep

@@ -1,0 +1,453 @@
+// Link: a Session, its Channel and the replica between them. Every effect is carried out under the core's mutex and answered at
+// once; the mutex is given back between effects, so that the app's writes get their turn while a sync runs.
+#include <algorithm>
+
+#include "doorstep/sync.hpp"
+#include "sdk/core/core.hpp"
+#include "sync/channel.hpp"
+#include "sync/invite.hpp"
+
+namespace doorstep {
+
+class Link::Body {
+ public:
+  Body(std::shared_ptr<Core> core, const RelayAddress& relay, Channel channel, Session::Options options)
+      : core_(std::move(core)), relay_(relay), channel_(std::move(channel)), session_(std::move(options)) {}
+  ~Body();
+
+  Status feed(ByteView bytes);
+  Bytes output();
+  void tick();
+  void wake();
+  void on_work(std::function<void()> callback);
+  void close();
+  bool ended() const { return ended_; }
+  bool done() const { return level_ && outbox_.empty() && (!joining_ || proposed_); }
+  SyncReport report();
+
+  std::vector<SpaceId> spaces_;
+  bool joining_ = false;
+  std::optional<Invitation> invitation_;
+
+ private:
+  void run();
+  void handle(effect::Send& e);
+  void handle(effect::LoadSummaries& e);
+  void handle(effect::LoadRoster& e);
+  void handle(effect::LoadSegments& e);
+  void handle(effect::AppendRoster& e);
+  void handle(effect::AppendSegments& e);
+  void handle(effect::PeerHello& e);
+  void handle(effect::PeerHeads& e);
+  void handle(effect::SpaceReady& e);
+  void handle(effect::PeerStored& e);
+  void handle(effect::PeerRefused& e);
+  void handle(effect::Proposal& e);
+  void handle(effect::Locate& e);
+  void handle(effect::MakeLocator& e);
+  void handle(effect::Split& e);
+  void handle(effect::Level& e);
+  void handle(effect::Close& e);
+
+  SpaceSummary summary(SpaceState& space) const;
+  SpaceState* space(const SpaceId& id);
+  void become_ready(SpaceState& space);
+  void offer_fresh();
+  void warn(std::string text);
+  void flush_outbox();
+
+  std::shared_ptr<Core> core_;
+  RelayAddress relay_;
+  Channel channel_;
+  Session session_;
+  std::deque<Bytes> outbox_;
+  DeviceId receipt_key_;
+  std::map<SpaceId, std::pair<LogId, Position>> own_ahead_;  ///< The peer's head of our own log, while we have less.
+  std::set<SpaceId> ready_;
+  std::uint64_t fresh_seen_ = 0, roster_seen_ = 0;
+  int callback_ = -1;
+  bool connected_ = false, level_ = false, ended_ = false, proposed_ = false;
+  std::int64_t last_heard_ms_ = 0, last_ping_ms_ = 0;
+  std::optional<Error> failure_;
+  SyncReport report_;
+};
+
+namespace {
+
+bool names(const std::vector<RelayAddress>& relays, const TransportPublicKey& key) {
+  return std::any_of(relays.begin(), relays.end(), [&](const RelayAddress& relay) { return relay.key == key; });
+}
+
+}  // namespace
+
+Result<Link> Link::start(Replica& replica, const RelayAddress& relay) {
+  const auto core = replica.core();
+  const std::lock_guard guard(core->mutex);
+  DOORSTEP_TRY(core->require_open());
+  std::vector<SpaceId> spaces;
+  std::optional<Invitation> invitation;
+  for (auto& [id, space] : core->spaces()) {
+    if (space.roster && space.roster->member(core->device())) {
+      if (names(space.roster->relays(), relay.key)) spaces.push_back(id);
+    } else if (!invitation && !space.invitation.empty()) {
+      auto parsed = Invitation::from_uri(space.invitation);
+      if (parsed && names(parsed->relays, relay.key)) invitation = std::move(*parsed);
+    }
+  }
+  Session::Options options;
+  options.initiator = true;
+  options.now_ms = core->clock().wall_ms();
+  if (invitation) {
+    // A newcomer first asks to be admitted; what he is a member of already is synced by the next link.
+    Channel channel = Channel::joining(core->random(), core->transport(), relay.key, invitation->id(), invitation->connect_psk());
+    auto body = std::make_unique<Body>(core, relay, std::move(channel), options);
+    body->joining_ = true;
+    for (const auto& id : invitation->spaces)
+      if (core->spaces().contains(id)) body->spaces_.push_back(id);
+    body->invitation_ = std::move(invitation);
+    return Link(std::move(body));
+  }
+  if (spaces.empty()) return Error(Code::not_found, "no space of this store uses that relay");
+  auto body = std::make_unique<Body>(core, relay, Channel::device(core->random(), core->transport(), relay.key), options);
+  body->spaces_ = std::move(spaces);
+  return Link(std::move(body));
+}
+
+Link::Link(std::unique_ptr<Body> body) : body_(std::move(body)) {}
+Link::Link(Link&&) noexcept = default;
+Link& Link::operator=(Link&&) noexcept = default;
+Link::~Link() = default;
+Status Link::feed(ByteView bytes) { return body_->feed(bytes); }
+Bytes Link::output() { return body_->output(); }
+void Link::tick() { body_->tick(); }
+void Link::wake() { body_->wake(); }
+void Link::on_work(std::function<void()> callback) { body_->on_work(std::move(callback)); }
+void Link::close() { body_->close(); }
+bool Link::ended() const { return body_->ended(); }
+bool Link::done() const { return body_->done(); }
+SyncProgress Link::progress() const { return body_->report(); }
+SyncReport Link::report() const { return body_->report(); }
+
+Link::Body::~Body() {
+  const std::lock_guard guard(core_->mutex);
+  if (callback_ >= 0) core_->work_callbacks.erase(callback_);
+  for (const auto& id : ready_) --core_->live[id];
+}
+
+void Link::Body::on_work(std::function<void()> callback) {
+  const std::lock_guard guard(core_->mutex);
+  if (callback_ < 0) callback_ = core_->next_callback++;
+  core_->work_callbacks[callback_] = std::move(callback);
+}
+
+void Link::Body::warn(std::string text) {
+  if (std::find(report_.warnings.begin(), report_.warnings.end(), text) == report_.warnings.end()) report_.warnings.push_back(std::move(text));
+}
+
+SpaceState* Link::Body::space(const SpaceId& id) {
+  const auto at = core_->spaces().find(id);
+  return at == core_->spaces().end() ? nullptr : &at->second;
+}
+
+SpaceSummary Link::Body::summary(SpaceState& space) const {
+  SpaceSummary out = space.summary();
+  if (joining_) {
+    out.logs.clear();
+    out.readable = out.appendable = false;
+  }
+  return out;
+}
+
+// ---- Driving ---------------------------------------------------------------------------------------------------------------------
+
+Status Link::Body::feed(ByteView bytes) {
+  if (ended_) return failure_ ? Status(*failure_) : Status();
+  report_.bytes_received += bytes.size();
+  last_heard_ms_ = core_->clock().steady_ms();
+  Status fed = channel_.feed(bytes);
+  if (channel_.established() && !std::exchange(connected_, true)) session_.on_connected();
+  while (auto message = channel_.next_message()) {
+    session_.on_message(*message);
+    run();
+  }
+  run();
+  if (!fed && fed.code() != Code::busy) {
+    ended_ = true;
+    failure_ = fed.error();
+  } else if (channel_.peer_closed()) {
+    ended_ = true;
+  }
+  core_->notify();
+  return failure_ && ended_ ? Status(*failure_) : Status();
+}
+
+void Link::Body::flush_outbox() {
+  while (!outbox_.empty() && channel_.established()) {
+    if (!channel_.send(outbox_.front())) break;
+    outbox_.pop_front();
+  }
+}
+
+Bytes Link::Body::output() {
+  flush_outbox();
+  Bytes out = channel_.take_output();
+  flush_outbox();
+  report_.bytes_sent += out.size();
+  return out;
+}
+
+void Link::Body::tick() {
+  constexpr std::int64_t ping_after_ms = 30'000;
+  const auto now = core_->clock().steady_ms();
+  if (!connected_ || ended_ || now - std::max(last_heard_ms_, last_ping_ms_) < ping_after_ms) return;
+  last_ping_ms_ = now;
+  session_.ping();
+  run();
+}
+
+void Link::Body::wake() {
+  if (ended_ || !connected_) return;
+  {
+    const std::lock_guard guard(core_->mutex);
+    if (core_->locked()) return close();
+    if (core_->roster_serial != std::exchange(roster_seen_, core_->roster_serial))
+      for (const auto& id : spaces_)
+        if (SpaceState* state = space(id)) session_.on_summary(summary(*state));
+    offer_fresh();
+  }
+  run();
+}
+
+// Segments that were sealed since the last look, with their bytes, while the queue still holds them.
+void Link::Body::offer_fresh() {
+  const auto& queue = core_->fresh;
+  const bool missed = !queue.empty() && queue.front().serial > fresh_seen_ + 1;
+  for (const auto& fresh : queue) {
+    if (fresh.serial <= fresh_seen_) continue;
+    if (std::find(spaces_.begin(), spaces_.end(), fresh.space) == spaces_.end()) continue;
+    session_.on_new_segments(fresh.space, fresh.head, fresh.first, fresh.segments);
+  }
+  fresh_seen_ = core_->fresh_serial;
+  if (missed)
+    for (const auto& id : spaces_)
+      if (SpaceState* state = space(id)) session_.on_summary(summary(*state));
+}
+
+void Link::Body::close() {
+  session_.close(Code::ok);
+  run();
+  flush_outbox();
+  channel_.close();
+  ended_ = true;
+}
+
+void Link::Body::run() {
+  for (;;) {
+    auto effects = session_.take_effects();
+    if (effects.empty()) return;
+    for (auto& effect : effects) {
+      const std::lock_guard guard(core_->mutex);
+      if (core_->locked()) {
+        ended_ = true;
+        failure_ = Error(Code::locked, "the store was locked while it was syncing");
+        return;
+      }
+      std::visit([this](auto& e) { handle(e); }, effect);
+    }
+  }
+}
+
+// ---- Effects ---------------------------------------------------------------------------------------------------------------------
+
+void Link::Body::handle(effect::Send& e) {
+  if (outbox_.empty() && channel_.send(e.message)) return;
+  outbox_.push_back(std::move(e.message));
+}
+
+void Link::Body::handle(effect::LoadSummaries&) {
+  std::vector<SpaceSummary> summaries;
+  for (const auto& id : spaces_)
+    if (SpaceState* state = space(id)) summaries.push_back(summary(*state));
+  fresh_seen_ = core_->fresh_serial;
+  roster_seen_ = core_->roster_serial;
+  session_.on_summaries(std::move(summaries));
+}
+
+void Link::Body::handle(effect::LoadRoster& e) {
+  std::vector<Bytes> entries;
+  if (SpaceState* state = space(e.space); state && state->roster)
+    for (Position i = e.from; i < state->roster->size(); ++i) entries.push_back(state->roster->entry_at(i));
+  session_.on_roster_loaded(e.space, e.from, std::move(entries));
+}
+
+void Link::Body::handle(effect::LoadSegments& e) {
+  SpaceState* state = space(e.space);
+  if (!state) return;
+  bool diverged = false;
+  auto segments = core_->load_segments(*state, e.log, e.after, e.bytes_max, e.expect, &diverged);
+  if (!segments) {
+    failure_ = segments.error();
+    return session_.close(Code::internal);
+  }
+  session_.on_segments_loaded(e.space, e.log, e.after, std::move(*segments), diverged);
+}
+
+void Link::Body::handle(effect::AppendRoster& e) {
+  SpaceState* state = space(e.space);
+  if (!state) return;
+  const auto added = core_->append_roster(*state, e.first, e.entries);
+  state = space(e.space);
+  if (!added) warn(added.error().message());
+  session_.on_roster_stored(e.space, summary(*state), added ? Status() : Status(added.error()));
+}
+
+void Link::Body::handle(effect::AppendSegments& e) {
+  SpaceState* state = space(e.space);
+  if (!state) return;
+  std::size_t merged = 0;
+  const auto stored = core_->append_segments(*state, e.log, e.first, e.segments, &merged);
+  report_.transactions_received += merged;
+  session_.on_segments_stored(e.space, e.log, stored);
+  if (stored.refused == Code::full || stored.refused == Code::io) {
+    failure_ = Error(stored.refused, "this device's disk is full or failing: nothing was lost, free some space and sync again");
+    return session_.close(stored.refused);
+  }
+  const auto ahead = own_ahead_.find(e.space);
+  state = space(e.space);
+  if (ahead != own_ahead_.end() && state) {
+    const auto log = state->log_by_id.find(ahead->second.first);
+    if (log != state->log_by_id.end() && state->logs.at(log->second).head.position >= ahead->second.second) {
+      own_ahead_.erase(ahead);
+      become_ready(*state);
+    }
+  }
+}
+
+void Link::Body::handle(effect::PeerHello& e) {
+  receipt_key_ = e.receipt_key;
+  const auto offset = e.now_ms - core_->clock().wall_ms();
+  core_->clock_checked(relay_.key, offset);
+  constexpr std::int64_t day_ms = 86'400'000;
+  if (std::abs(offset) >= day_ms)
+    warn("本机时间与镇服务器相差 " + std::to_string(std::abs(offset) / day_ms) + " 天以上，请校正。 / This device's clock is more than " +
+         std::to_string(std::abs(offset) / day_ms) + " days off: please set it. Nothing is lost by it.");
+  if (e.store)
+    if (Status fell = core_->receipts_fall_back(*e.store); !fell) failure_ = fell.error();
+}
+
+// Invariant 5: before anything of our own log leaves, we look at what the peer knows of it.
+void Link::Body::handle(effect::PeerHeads& e) {
+  SpaceState* state = space(e.space);
+  if (!state || joining_) return;
+  state->seen_roster_size = std::max(state->seen_roster_size, e.roster_size);
+  std::map<LogId, std::pair<Position, ShortHash>> theirs;
+  for (const auto& [log, position, hash] : e.logs) theirs[log] = {position, hash};
+  for (const auto& [n, log] : state->logs) {
+    const auto at = theirs.find(log.head.id);
+    const Position position = at == theirs.end() ? 0 : at->second.first;
+    // A head that went back: what was receipted is at the office no longer.
+    (void)core_->database().run("DELETE FROM receipt WHERE log = ? AND position > ?", n, static_cast<std::int64_t>(position));
+    if (log.n != state->own_log || position == 0) continue;
+    bool ours = position <= log.head.position;
+    if (ours) {
+      auto hash = core_->hash_at(*state, log, position);
+      ours = hash && *hash && shorten(**hash) == at->second.second;
+    } else {
+      own_ahead_[e.space] = {log.head.id, position};
+    }
+    if (!ours) {
+      warn("本机数据曾被恢复或复制，已另起一段日志，原有内容都保留。 / This store went back in time (restored or copied): it continues in a new log, "
+           "and nothing is lost.");
+      if (Status fell = core_->own_log_regressed(*state); !fell) failure_ = fell.error();
+    }
+    auto receipted = core_->database().query_int("SELECT position FROM receipt WHERE log = ?", n);
+    if (ours && (receipted ? static_cast<Position>(*receipted) : 0) < position) session_.resend(e.space, log.head.id, position - 1);
+  }
+}
+
+void Link::Body::become_ready(SpaceState& state) {
+  if (ready_.insert(state.id).second) ++core_->live[state.id];
+  if (!state.waits_for(core_->device()).empty()) {
+    warn("“" + state.name + "”: waits for " + state.waits_for(core_->device()));
+    return;
+  }
+  const SpaceId id = state.id;
+  if (Status sealed = core_->change([&] { return core_->seal_pending(state); }); !sealed) {
+    failure_ = sealed.error();
+    return session_.close(sealed.code());
+  }
+  (void)id;
+  offer_fresh();
+}
+
+void Link::Body::handle(effect::SpaceReady& e) {
+  SpaceState* state = space(e.space);
+  if (!state) return;
+  if (!joining_) {
+    if (!own_ahead_.contains(e.space)) become_ready(*state);
+    return;
+  }
+  auto request = JoinRequest::make(*invitation_, e.space, core_->identity(), core_->device_keys(), {state->label, {}});
+  if (request && !state->roster->member(core_->device())) session_.propose(e.space, request->encode());
+  if (!state->roster->member(core_->device())) warn("“" + state->name + "”: 等待镇里审核加入 / waits for admission");
+  proposed_ = true;
+}
+
+void Link::Body::handle(effect::PeerStored& e) {
+  SpaceState* state = space(e.space);
+  if (!state || !e.receipt) return;
+  if (Status stored = core_->store_receipt(*state, e.log, e.position, *e.receipt, receipt_key_); !stored) {
+    failure_ = stored.error();
+    return session_.close(stored.code());
+  }
+}
+
+void Link::Body::handle(effect::PeerRefused& e) {
+  warn(std::string("服务器没有接收部分数据 / the relay did not take some data: ") + code_name(e.code));
+}
+
+void Link::Body::handle(effect::Proposal& e) {
+  if (SpaceState* state = space(e.space))
+    if (Status stored = core_->store_proposal(*state, e.bytes); !stored) failure_ = stored.error();
+}
+
+void Link::Body::handle(effect::Locate& e) {
+  if (SpaceState* state = space(e.space)) session_.on_located(e.space, e.log, core_->locate(*state, e.log, e.locator));
+}
+
+void Link::Body::handle(effect::MakeLocator& e) {
+  if (SpaceState* state = space(e.space)) session_.on_locator(e.space, e.log, core_->locator(*state, e.log));
+}
+
+void Link::Body::handle(effect::Split& e) {
+  SpaceState* state = space(e.space);
+  if (!state) return;
+  if (Status done = core_->split(*state, e.log, e.position); !done) {
+    failure_ = done.error();
+    return session_.close(done.code());
+  }
+  session_.on_summary(summary(*space(e.space)));
+}
+
+void Link::Body::handle(effect::Level&) { level_ = true; }
+
+void Link::Body::handle(effect::Close& e) {
+  ended_ = true;
+  if (e.code != Code::ok && !failure_) {
+    static const std::map<Code, const char*> sentences{
+        {Code::no_right, "the relay does not give this device the right to do that: ask the supervisor whether it is still a member"},
+        {Code::unauthenticated, "the relay does not know this device: ask the supervisor for a new invitation"},
+        {Code::unsupported, "the relay and this program have no protocol version in common: update the older one"},
+        {Code::full, "the relay's disk or quota is full: what was written stays here and goes up later"}};
+    const auto at = sentences.find(e.code);
+    failure_ = Error(e.code, at != sentences.end() ? at->second : std::string("the relay ended the connection: ") + code_name(e.code));
+  }
+}
+
+SyncReport Link::Body::report() {
+  SyncReport out = report_;
+  out.level = level_ && session_.level();
+  return out;
+}
+
+}  // namespace doorstep

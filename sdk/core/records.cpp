@@ -1,0 +1,183 @@
+// Records in their rows. A row's body is: dictionary number (varint; 0: plain), then the record's bytes, packed or not. The
+// dictionary is made of the first records that this store held: village records resemble each other more than anything that
+// could be built in.
+#include <algorithm>
+
+#include "sdk/core/core.hpp"
+#include "sdk/core/index_key.hpp"
+#include "sync/codec.hpp"
+
+namespace doorstep {
+
+namespace {
+constexpr std::size_t dictionary_bytes = 32u << 10;
+constexpr std::size_t record_bytes_max = 64u << 20;
+constexpr std::size_t worth_packing_bytes = 64;
+
+Policy policy_of(const Field* field, FieldId id) {
+  if (field && gate_for(field->policy) == gate_of(id)) return field->policy;
+  switch (gate_of(id)) {  // a field that this schema does not know reads as its gate allows
+    case Gate::open: return Policy::latest;
+    case Gate::guarded: return Policy::review;
+    case Gate::owned: return Policy::owner;
+    case Gate::once: return Policy::once;
+  }
+  return Policy::latest;
+}
+}  // namespace
+
+Reading read(const Schema& schema, const Record& record, const Register& reg) {
+  const Kind* kind = schema.kind(record.kind());
+  const Field* field = kind ? kind->field(reg.address.field) : nullptr;
+  struct Order final : ValueOrder {
+    const Slot* slot;
+    explicit Order(const Slot* s) : slot(s) {}
+    int rank(const Value& value) const override { return slot ? slot->rank(value) : 0; }
+  };
+  const Policy policy = policy_of(field, reg.address.field);
+  const bool ordered = policy == Policy::cautious || policy == Policy::furthest;
+  const Order order(ordered && field ? field->slot(reg.address.subfield) : nullptr);
+  return read_register(record, reg, policy, ordered ? &order : nullptr,
+                       policy == Policy::once ? creator_of(record) : device_unadmitted);
+}
+
+Result<Record> Core::decode_body(ByteView body) {
+  Decoder head(body);
+  const auto dictionary = static_cast<std::int64_t>(head.get_varint());
+  if (head.failed()) return Error(Code::corrupt, "a record's row is empty");
+  const ByteView rest = body.subspan(head.position());
+  Bytes plain;
+  ByteView bytes = rest;
+  if (dictionary != 0) {
+    const auto at = dictionaries_.find(dictionary);
+    if (at == dictionaries_.end()) return Error(Code::corrupt, "a record was packed with a dictionary that is missing");
+    DOORSTEP_TRY(at->second.decompress(compressor_, rest, record_bytes_max, plain));
+    bytes = plain;
+  }
+  Decoder in(bytes, bytes.size() + 1);
+  Record record = Record::decode(in);
+  DOORSTEP_TRY(in.finish("record"));
+  return record;
+}
+
+Result<StoredRecord> Core::load_row(SpaceState& space, std::int64_t row, const RecordId& id, ByteView body) {
+  StoredRecord stored;
+  stored.id = id;
+  stored.row = row;
+  DOORSTEP_ASSIGN(stored.record, decode_body(body));
+  Encoder encoder;
+  stored.record.encode(encoder);
+  stored.digest = record_digest(id, encoder.bytes());
+  collect_keys(space, stored, stored.keys);
+  stored.conflicted = has_conflict(stored.record);
+  return stored;
+}
+
+Result<std::optional<StoredRecord>> Core::load_record(SpaceState& space, const RecordId& id, KindId kind) {
+  DOORSTEP_ASSIGN(Statement statement, database_->prepare("SELECT n, body FROM record WHERE id = ?"));
+  statement.bind(1, id);
+  std::optional<StoredRecord> found;
+  for (;;) {
+    DOORSTEP_ASSIGN(const bool row, statement.step());
+    if (!row) break;
+    const auto n = statement.column_int(0);
+    if (space_of_row(n) != space.n || (kind != 0 && kind_of_row(n) != kind)) continue;
+    DOORSTEP_ASSIGN(StoredRecord stored, load_row(space, n, id, statement.column_blob(1)));
+    if (!found || stored.record.created()) found = std::move(stored);
+  }
+  return found;
+}
+
+void Core::collect_keys(SpaceState& space, const StoredRecord& stored, std::set<std::pair<std::int64_t, std::string>>& keys) const {
+  const Kind* kind = schema_.kind(stored.record.kind());
+  if (!kind) return;
+  for (const auto& field : kind->fields) {
+    if (!field.indexed) continue;
+    const auto index = index_of(space.n, kind->id, field.id);
+    for (const auto& reg : stored.record.field(field.id)) {
+      if (reg.address.subfield != 0) continue;
+      const Reading reading = read(schema_, stored.record, reg);
+      if (!reading.shown || !has_value(reading.shown->value)) continue;
+      if (field.keyed_by_code()) keys.emplace(index, index_key(CodeText{reg.address.element}));
+      else keys.emplace(index, index_key(reading.shown->value));
+    }
+  }
+}
+
+bool Core::has_conflict(const Record& record) const {
+  for (const auto& reg : record.registers())
+    if ((reg.siblings.size() > 1 || gate_of(reg.address.field) == Gate::owned) && read(schema_, record, reg).conflict) return true;
+  return false;
+}
+
+Result<std::int64_t> Core::next_row(SpaceState& space, KindId kind) {
+  auto [at, first_time] = space.next_serial.try_emplace(kind, 1);
+  if (first_time) {
+    auto highest = database_->query_int("SELECT max(n) FROM record WHERE n BETWEEN ? AND ?", record_row(space.n, kind, 0),
+                                        record_row(space.n, kind, record_serial_max));
+    if (highest && *highest != 0) at->second = (*highest & record_serial_max) + 1;
+  }
+  if (at->second > record_serial_max) return Error(Code::full, "this store holds as many records of one kind as it can");
+  return record_row(space.n, kind, at->second++);
+}
+
+Status Core::choose_dictionary(ByteView sample) {
+  if (dictionary_ != 0) return {};
+  append(dictionary_sample_, sample);
+  if (dictionary_sample_.size() < dictionary_bytes) return {};
+  DOORSTEP_TRY(database_->run("INSERT INTO dictionary(n, bytes) VALUES(1, ?)", dictionary_sample_));
+  dictionaries_.emplace(1, Dictionary(dictionary_sample_));
+  dictionary_ = 1;
+  dictionary_sample_.clear();
+  dictionary_sample_.shrink_to_fit();
+  return {};
+}
+
+Status Core::save_record(SpaceState& space, StoredRecord& stored) {
+  Encoder plain;
+  stored.record.encode(plain);
+  const Hash digest = record_digest(stored.id, plain.bytes());
+  if (stored.row != 0) {
+    if (digest == stored.digest) return {};
+    space.digest.remove(stored.digest);
+  }
+  space.digest.add(digest);
+  stored.digest = digest;
+
+  DOORSTEP_TRY(choose_dictionary(plain.bytes()));
+  Encoder head;
+  const bool pack = dictionary_ != 0 && plain.size() >= worth_packing_bytes;
+  head.put_varint(static_cast<std::uint64_t>(pack ? dictionary_ : 0));
+  Bytes body = head.take();
+  if (pack) dictionaries_.at(dictionary_).compress(compressor_, plain.bytes(), body);
+  else append(body, plain.bytes());
+
+  if (stored.row == 0) {
+    DOORSTEP_ASSIGN(stored.row, next_row(space, stored.record.kind()));
+    DOORSTEP_ASSIGN(Statement insert, database_->prepare("INSERT INTO record(n, id, body) VALUES(?, ?, ?)"));
+    insert.bind(1, stored.row).bind_borrowed(2, stored.id.view()).bind_borrowed(3, body);
+    DOORSTEP_TRY(insert.run());
+  } else {
+    DOORSTEP_ASSIGN(Statement update, database_->prepare("UPDATE record SET body = ? WHERE n = ?"));
+    update.bind_borrowed(1, body).bind(2, stored.row);
+    DOORSTEP_TRY(update.run());
+  }
+
+  std::set<std::pair<std::int64_t, std::string>> keys;
+  collect_keys(space, stored, keys);
+  for (const auto& [index, key] : stored.keys)
+    if (!keys.contains({index, key}))
+      DOORSTEP_TRY(database_->run("DELETE FROM entry WHERE field = ? AND key = ? AND record = ?", index, ByteView(view(key)), stored.row));
+  for (const auto& [index, key] : keys)
+    if (!stored.keys.contains({index, key}))
+      DOORSTEP_TRY(database_->run("INSERT INTO entry(field, key, record) VALUES(?, ?, ?)", index, ByteView(view(key)), stored.row));
+  stored.keys = std::move(keys);
+
+  const bool conflicted = has_conflict(stored.record);
+  if (conflicted && !stored.conflicted) DOORSTEP_TRY(database_->run("INSERT OR IGNORE INTO conflict(record) VALUES(?)", stored.row));
+  if (!conflicted && stored.conflicted) DOORSTEP_TRY(database_->run("DELETE FROM conflict WHERE record = ?", stored.row));
+  stored.conflicted = conflicted;
+  return {};
+}
+
+}  // namespace doorstep

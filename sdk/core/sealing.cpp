@@ -1,0 +1,196 @@
+// Pending transactions into segments. A segment of ours exists only to be offered: what stands in `segment` under our own log
+// may have been seen by somebody and is only ever sent again; what stands in `pending` may still be batched anew.
+#include <algorithm>
+
+#include "sdk/core/core.hpp"
+#include "sync/codec.hpp"
+#include "sync/limits.hpp"
+
+namespace doorstep {
+
+namespace {
+constexpr std::size_t chunk_plain_bytes_max = 4u << 20;
+constexpr std::size_t worth_packing_bytes = 512;
+}  // namespace
+
+// chunk: u8 (0 plain, 1 zstd); count, (gap, bytes) each
+Bytes Core::encode_chunk(const std::vector<NumberedTransaction>& transactions, Compressor& compressor) {
+  Encoder out;
+  out.put_varint(transactions.size());
+  Counter last = 0;
+  for (const auto& transaction : transactions) {
+    out.put_varint(transaction.first - last);
+    out.put_bytes(transaction.bytes);
+    last = transaction.first;
+  }
+  const bool pack = out.size() >= worth_packing_bytes;
+  Bytes bytes{static_cast<std::uint8_t>(pack ? 1 : 0)};
+  append(bytes, pack ? compressor.compress(out.bytes(), 1) : out.bytes());
+  return bytes;
+}
+
+Result<std::vector<NumberedTransaction>> Core::decode_chunk(ByteView bytes, Compressor& compressor) {
+  if (bytes.empty()) return Error(Code::corrupt, "a pending row is empty");
+  Bytes plain;
+  ByteView rest = bytes.subspan(1);
+  if (bytes[0] == 1) {
+    DOORSTEP_ASSIGN(plain, compressor.decompress(rest, chunk_plain_bytes_max));
+    rest = plain;
+  }
+  Decoder in(rest);
+  std::vector<NumberedTransaction> out;
+  const auto count = in.get_count(rest.size());
+  Counter last = 0;
+  for (std::size_t i = 0; i < count && !in.failed(); ++i) {
+    last += in.get_varint();
+    out.push_back({last, to_bytes(in.get_bytes(limits::transaction_bytes_max))});
+  }
+  DOORSTEP_TRY(in.finish("pending transactions"));
+  return out;
+}
+
+Result<std::vector<NumberedTransaction>> Core::pending_chunk(std::int64_t row) {
+  if (opened_chunk_.row == row) return opened_chunk_.transactions;
+  DOORSTEP_ASSIGN(Statement statement, database_->prepare("SELECT bytes FROM pending WHERE n = ?"));
+  statement.bind(1, row);
+  DOORSTEP_ASSIGN(const bool found, statement.step());
+  if (!found) return Error(Code::corrupt, "a pending row is missing");
+  DOORSTEP_ASSIGN(auto transactions, decode_chunk(statement.column_blob(0), compressor_));
+  if (transactions.size() > 1) opened_chunk_ = {row, transactions};
+  return transactions;
+}
+
+Result<LogNumber> Core::ensure_own_log(SpaceState& space) {
+  if (space.own_log != 0 && !space.fresh_log) return space.own_log;
+  const auto lives = std::count_if(space.logs.begin(), space.logs.end(), [&](const auto& l) { return l.second.head.name.device == device(); });
+  if (static_cast<std::size_t>(lives) >= limits::incarnations_per_device_max)
+    return Error(Code::full, "this device's store was restored too often: have it admitted as a new device");
+  LogState log;
+  log.head.name.device = device();
+  log.head.name.incarnation = random_->make<Incarnation>();
+  log.head.id = log.head.name.id(space.id);
+  DOORSTEP_TRY(database_->run("INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
+                              "VALUES(?, ?, ?, ?, NULL, 0, 0, ?, 0)", space.n, log.head.id, log.head.name.device,
+                              log.head.name.incarnation, log.head.hash));
+  log.n = database_->last_insert_row_id();
+  DOORSTEP_TRY(database_->run("UPDATE space SET own_log = ?, fresh_log = 0 WHERE n = ?", log.n, space.n));
+  space.own_log = log.n;
+  space.fresh_log = false;
+  space.log_by_id[log.head.id] = log.n;
+  const LogNumber n = log.n;
+  space.logs.emplace(n, std::move(log));
+  return n;
+}
+
+Status Core::seal_pending(SpaceState& space) {
+  struct Batch {
+    SegmentContent content;
+    std::size_t bytes = 0;
+    Counter last = 0;
+    std::set<LogNumber> refers;
+    bool checks = false;
+  };
+  LogNumber own = 0;
+  std::vector<SharedBytes> sealed;
+  Position first_position = 0;
+  const EpochNumber epoch = space.roster->newest_epoch();
+  const Hash epoch_entry = *space.roster->epoch_entry_hash(epoch);
+
+  const auto flush = [&](Batch& batch) -> Status {
+    if (batch.content.transactions.empty()) return {};
+    if (own == 0) {
+      DOORSTEP_ASSIGN(own, ensure_own_log(space));
+    }
+    LogState& log = space.logs.at(own);
+    batch.content.roster_size = space.roster->size();
+    batch.content.roster_head = shorten(space.roster->head());
+    for (auto n : batch.refers)
+      if (const auto at = space.logs.find(n); at != space.logs.end())
+        batch.content.references.push_back({at->second.head.id, at->second.head.position, shorten(at->second.head.hash)});
+    std::sort(batch.content.references.begin(), batch.content.references.end());
+    const SegmentPlace place{log.head.name.root_id(space.id), log.head.position + 1, log.head.hash};
+    DOORSTEP_ASSIGN(SealedSegment segment, seal_segment(place, epoch, epoch_entry, batch.content, space.keys, identity_->secret_key, compressor_));
+    DOORSTEP_ASSIGN(Statement insert, database_->prepare(
+        "INSERT INTO segment(n, hash, first, last, transactions, reason, checked, bytes) VALUES(?, ?, ?, ?, ?, 0, ?, ?)"));
+    const auto row = segment_row(own, place.position);
+    insert.bind(1, row).bind(2, segment.hash).bind(3, static_cast<std::int64_t>(batch.content.transactions.front().first));
+    insert.bind(4, static_cast<std::int64_t>(batch.last)).bind(5, static_cast<std::int64_t>(batch.content.transactions.size()));
+    insert.bind(6, log.checked ? 1 : 0).bind_borrowed(7, segment.bytes);
+    DOORSTEP_TRY(insert.run());
+    DOORSTEP_TRY(database_->run("INSERT INTO span(device, first, last, segment) VALUES(?, ?, ?, ?)",
+                                space.n << 32 | space.number_of(device()), static_cast<std::int64_t>(batch.content.transactions.front().first),
+                                static_cast<std::int64_t>(batch.last), row));
+    log.head.position = place.position;
+    log.head.hash = segment.hash;
+    log.checked = log.checked || batch.checks;
+    if (first_position == 0) first_position = place.position;
+    sealed.push_back(std::make_shared<const Bytes>(std::move(segment.bytes)));
+    batch = Batch{};
+    return {};
+  };
+
+  Batch batch;
+  {
+    DOORSTEP_ASSIGN(Statement rows, database_->prepare("SELECT last, refers, bytes FROM pending WHERE space = ? ORDER BY n"));
+    rows.bind(1, space.n);
+    for (;;) {
+      DOORSTEP_ASSIGN(const bool row, rows.step());
+      if (!row) break;
+      const auto last = static_cast<Counter>(rows.column_int(0));
+      std::set<LogNumber> refers;
+      Decoder in(rows.column_blob(1));
+      while (!in.failed() && in.remaining() != 0) refers.insert(static_cast<LogNumber>(in.get_varint()));
+      DOORSTEP_ASSIGN(auto transactions, decode_chunk(rows.column_blob(2), compressor_));
+      for (std::size_t i = 0; i < transactions.size(); ++i) {
+        auto& transaction = transactions[i];
+        if (!batch.content.transactions.empty() && (batch.bytes + transaction.bytes.size() > limits::segment_plain_bytes_goal ||
+                                                    batch.content.transactions.size() == limits::transactions_per_segment_max))
+          DOORSTEP_TRY(flush(batch));
+        batch.bytes += transaction.bytes.size();
+        batch.refers.insert(refers.begin(), refers.end());
+        batch.checks = batch.checks || has_clock_check(transaction.bytes);
+        batch.last = i + 1 < transactions.size() ? transactions[i + 1].first - 1 : last;
+        batch.content.transactions.push_back(std::move(transaction));
+      }
+    }
+  }
+  DOORSTEP_TRY(flush(batch));
+  if (own == 0) return {};
+  DOORSTEP_TRY(database_->run("DELETE FROM pending WHERE space = ?", space.n));
+  opened_chunk_ = {};
+  const LogState& log = space.logs.at(own);
+  DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ?, checked = ? WHERE n = ?", static_cast<std::int64_t>(log.head.position),
+                              log.head.hash, log.checked ? 1 : 0, own));
+  publish(space, own, first_position, std::move(sealed));
+  return {};
+}
+
+Status Core::own_log_regressed(SpaceState& space) {
+  if (space.fresh_log) return {};
+  space.fresh_log = true;
+  return database_->run("UPDATE space SET fresh_log = 1 WHERE n = ?", space.n);
+}
+
+// We are admitted: what we wrote before knew no number and no role for us, and gets both.
+Status Core::readmit_pending(SpaceState& space) {
+  std::set<std::pair<RecordId, KindId>> touched;
+  {
+    DOORSTEP_ASSIGN(Statement rows, database_->prepare("SELECT bytes FROM pending WHERE space = ? ORDER BY n"));
+    rows.bind(1, space.n);
+    for (;;) {
+      DOORSTEP_ASSIGN(const bool row, rows.step());
+      if (!row) break;
+      DOORSTEP_ASSIGN(const auto transactions, decode_chunk(rows.column_blob(0), compressor_));
+      for (const auto& numbered : transactions) {
+        Decoder in(numbered.bytes);
+        const Transaction transaction = get_transaction(in, {device(), space.number_of(device()), numbered.first});
+        DOORSTEP_TRY(in.finish("transaction"));
+        for (const auto& change : transaction.changes) touched.emplace(change.record, change.kind);
+      }
+    }
+  }
+  for (const auto& [record, kind] : touched) DOORSTEP_TRY(evaluate_again(space, record, kind));
+  return write_digest(space);
+}
+
+}  // namespace doorstep

@@ -1,0 +1,61 @@
+#include "sdk/core/store_schema.hpp"
+
+namespace doorstep {
+
+namespace {
+
+constexpr std::string_view version_1 = R"sql(
+-- One value each: "clock" (the last check), "authority".
+CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE space(
+  n INTEGER PRIMARY KEY,
+  id BLOB NOT NULL UNIQUE,
+  name TEXT NOT NULL,                -- the person's own name for it
+  invitation TEXT NOT NULL,          -- the link we joined by, until we are admitted
+  label TEXT NOT NULL,               -- what we called ourselves in it
+  own_log INTEGER NOT NULL,          -- our current incarnation's log; 0: none yet
+  fresh_log INTEGER NOT NULL);       -- 1: this store went back in time, the next segment starts a new incarnation
+-- Changes with every commit: a page of its own.
+CREATE TABLE space_state(space INTEGER PRIMARY KEY, last_counter INTEGER NOT NULL, digest BLOB NOT NULL);
+CREATE TABLE roster(space INTEGER, position INTEGER, entry BLOB NOT NULL, PRIMARY KEY(space, position)) WITHOUT ROWID;
+CREATE TABLE log(
+  n INTEGER PRIMARY KEY, space INTEGER NOT NULL, id BLOB NOT NULL, device BLOB NOT NULL, incarnation BLOB NOT NULL,
+  branch BLOB, starts_after INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,
+  checked INTEGER NOT NULL,          -- 1: a clock check against a named peer stands in it
+  UNIQUE(space, id));
+-- The relay's word for our segments and those that we carry.
+CREATE TABLE receipt(log INTEGER PRIMARY KEY, store BLOB NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,
+  signature BLOB NOT NULL, receipt_key BLOB NOT NULL);
+CREATE TABLE segment(
+  n INTEGER PRIMARY KEY,             -- log << 32 | position
+  hash BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, transactions INTEGER NOT NULL,
+  reason INTEGER NOT NULL,           -- 0 merged, else why it is in quarantine
+  checked INTEGER NOT NULL,          -- log.checked before it
+  bytes BLOB NOT NULL);
+CREATE INDEX segment_quarantined ON segment(reason) WHERE reason <> 0;
+-- Which segment holds which counters of which device (space << 32 | device number).
+CREATE TABLE span(device INTEGER, first INTEGER, last INTEGER NOT NULL, segment INTEGER NOT NULL, PRIMARY KEY(device, first)) WITHOUT ROWID;
+CREATE TABLE quarantine(segment INTEGER, item INTEGER, reason INTEGER NOT NULL, PRIMARY KEY(segment, item)) WITHOUT ROWID;
+-- Transactions of ours that are in no segment yet.
+CREATE TABLE pending(n INTEGER PRIMARY KEY, space INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+  transactions INTEGER NOT NULL, oldest_ms INTEGER NOT NULL, refers BLOB NOT NULL, bytes BLOB NOT NULL);
+CREATE TABLE record(n INTEGER PRIMARY KEY, id BLOB NOT NULL, body BLOB NOT NULL);
+CREATE INDEX record_id ON record(id);
+CREATE TABLE entry(field INTEGER, key BLOB, record INTEGER, PRIMARY KEY(field, key, record)) WITHOUT ROWID;
+CREATE TABLE conflict(record INTEGER PRIMARY KEY);
+CREATE TABLE draft(id BLOB PRIMARY KEY, kind TEXT NOT NULL, json TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE dictionary(n INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE proposal(space INTEGER, hash BLOB, bytes BLOB NOT NULL, PRIMARY KEY(space, hash)) WITHOUT ROWID;
+-- References to positions that have not arrived: their hash is checked when they do.
+CREATE TABLE unchecked(log BLOB, position INTEGER, hash BLOB NOT NULL, segment INTEGER, PRIMARY KEY(log, position, segment)) WITHOUT ROWID;
+-- Segments whose records must be evaluated again (a durable to-do list; the state digest is valid when it is empty).
+CREATE TABLE recheck(segment INTEGER PRIMARY KEY);
+)sql";
+
+constexpr Migration steps[] = {{version_1, nullptr}};
+
+}  // namespace
+
+std::span<const Migration> store_migrations() { return steps; }
+
+}  // namespace doorstep

@@ -1,0 +1,409 @@
+#include "tests/fault/crash_vfs.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace doorstep::fault {
+
+namespace {
+constexpr std::int64_t sector_bytes = 512;
+
+void write_into(Bytes& content, std::int64_t offset, ByteView bytes) {
+  const auto end = static_cast<std::size_t>(offset) + bytes.size();
+  if (content.size() < end) content.resize(end);
+  std::copy(bytes.begin(), bytes.end(), content.begin() + offset);
+}
+}  // namespace
+
+std::uint64_t Dice::next() {  // splitmix64
+  std::uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+
+// ---- SQLite's side
+
+struct DiskHandle {
+  sqlite3_file base;
+  SimulatedDisk* disk;
+  int file;
+  bool directory_unsynced;  // a new file: its first sync also syncs the directory, as the Unix VFS does
+};
+
+struct DiskEntryPoints {
+  using Kind = Event::Kind;
+  static SimulatedDisk& disk(sqlite3_vfs* vfs) { return *static_cast<SimulatedDisk*>(vfs->pAppData); }
+  static DiskHandle& handle(sqlite3_file* file) { return *reinterpret_cast<DiskHandle*>(file); }
+
+  static int open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out_flags) {
+    SimulatedDisk& d = disk(vfs);
+    file->pMethods = nullptr;
+    if (!name) return SQLITE_CANTOPEN;  // a temporary file: must never be asked for
+    const auto found = d.names_.find(name);
+    const bool exists = found != d.names_.end();
+    if (!exists && !(flags & SQLITE_OPEN_CREATE)) return SQLITE_CANTOPEN;
+    if (!exists && d.fails(Kind::create)) return SQLITE_CANTOPEN;
+    DiskHandle& h = handle(file);
+    h.disk = &d;
+    h.file = exists ? found->second : d.create(name);
+    h.directory_unsynced = !exists;
+    h.base.pMethods = &methods;
+    if (out_flags) *out_flags = flags;
+    return SQLITE_OK;
+  }
+  static int close(sqlite3_file*) { return SQLITE_OK; }
+  static int read(sqlite3_file* file, void* out, int bytes, sqlite3_int64 offset) {
+    DiskHandle& h = handle(file);
+    if (h.disk->read_fails()) return SQLITE_IOERR_READ;
+    const Bytes& content = h.disk->content(h.file);
+    const auto size = static_cast<sqlite3_int64>(content.size());
+    const auto got = std::clamp<sqlite3_int64>(size - offset, 0, bytes);
+    if (got > 0) std::memcpy(out, content.data() + offset, static_cast<std::size_t>(got));
+    std::memset(static_cast<char*>(out) + got, 0, static_cast<std::size_t>(bytes - got));
+    return got == bytes ? SQLITE_OK : SQLITE_IOERR_SHORT_READ;
+  }
+  static int write(sqlite3_file* file, const void* in, int bytes, sqlite3_int64 offset) {
+    DiskHandle& h = handle(file);
+    const ByteView view(static_cast<const std::uint8_t*>(in), static_cast<std::size_t>(bytes));
+    if (h.disk->fails(Kind::write)) {
+      if (h.disk->fault_.kind == Fault::Kind::short_write) h.disk->apply_write(h.file, offset, view.first(view.size() / 2));
+      return h.disk->fault_.kind == Fault::Kind::enospc ? SQLITE_FULL : SQLITE_IOERR_WRITE;
+    }
+    h.disk->apply_write(h.file, offset, view);
+    return SQLITE_OK;
+  }
+  static int truncate(sqlite3_file* file, sqlite3_int64 size) {
+    DiskHandle& h = handle(file);
+    if (h.disk->fails(Kind::truncate)) return SQLITE_IOERR_TRUNCATE;
+    h.disk->content(h.file).resize(static_cast<std::size_t>(size));
+    h.disk->events_.push_back({Kind::truncate, h.file, {}, {}, size, {}});
+    return SQLITE_OK;
+  }
+  static int sync(sqlite3_file* file, int) {
+    DiskHandle& h = handle(file);
+    if (h.disk->fails(Kind::sync)) {
+      h.disk->events_.push_back({Kind::failed_sync, h.file, {}, {}, 0, {}});
+      return SQLITE_IOERR_FSYNC;
+    }
+    h.disk->events_.push_back({Kind::sync, h.file, {}, {}, 0, {}});
+    if (!h.directory_unsynced) return SQLITE_OK;
+    if (h.disk->fails(Kind::sync_directory)) return SQLITE_IOERR_DIR_FSYNC;
+    h.disk->events_.push_back({Kind::sync_directory, -1, {}, {}, 0, {}});
+    h.directory_unsynced = false;
+    return SQLITE_OK;
+  }
+  static int size(sqlite3_file* file, sqlite3_int64* out) {
+    DiskHandle& h = handle(file);
+    *out = static_cast<sqlite3_int64>(h.disk->content(h.file).size());
+    return SQLITE_OK;
+  }
+  static int no_lock(sqlite3_file*, int) { return SQLITE_OK; }
+  static int no_reserved_lock(sqlite3_file*, int* out) { return *out = 0, SQLITE_OK; }
+  static int file_control(sqlite3_file*, int, void*) { return SQLITE_NOTFOUND; }
+  static int sector_size(sqlite3_file*) { return static_cast<int>(sector_bytes); }
+  static int device_characteristics(sqlite3_file*) { return 0; }
+
+  static int remove(sqlite3_vfs* vfs, const char* name, int sync_directory) {
+    SimulatedDisk& d = disk(vfs);
+    if (!d.names_.contains(name)) return SQLITE_IOERR_DELETE_NOENT;
+    if (d.fails(Kind::remove)) return SQLITE_IOERR_DELETE;
+    d.names_.erase(name);
+    d.events_.push_back({Kind::remove, -1, name, {}, 0, {}});
+    if (!sync_directory) return SQLITE_OK;
+    if (d.fails(Kind::sync_directory)) return SQLITE_IOERR_DIR_FSYNC;
+    d.events_.push_back({Kind::sync_directory, -1, {}, {}, 0, {}});
+    return SQLITE_OK;
+  }
+  static int access(sqlite3_vfs* vfs, const char* name, int, int* out) {
+    *out = disk(vfs).names_.contains(name) ? 1 : 0;
+    return SQLITE_OK;
+  }
+  static int full_path(sqlite3_vfs*, const char* name, int bytes, char* out) {
+    sqlite3_snprintf(bytes, out, "%s", name);
+    return SQLITE_OK;
+  }
+  static int randomness(sqlite3_vfs*, int bytes, char* out) {
+    sqlite3_randomness(bytes, out);
+    return bytes;
+  }
+  static int sleep(sqlite3_vfs*, int microseconds) { return microseconds; }
+  static int current_time(sqlite3_vfs*, double* out) { return *out = 2460000.5, SQLITE_OK; }
+
+  static const sqlite3_io_methods methods;
+};
+
+const sqlite3_io_methods DiskEntryPoints::methods = {1,
+                                                     close,
+                                                     read,
+                                                     write,
+                                                     truncate,
+                                                     sync,
+                                                     size,
+                                                     no_lock,
+                                                     no_lock,
+                                                     no_reserved_lock,
+                                                     file_control,
+                                                     sector_size,
+                                                     device_characteristics,
+                                                     nullptr,
+                                                     nullptr,
+                                                     nullptr,
+                                                     nullptr,
+                                                     nullptr,
+                                                     nullptr};
+
+SimulatedDisk::SimulatedDisk(const Image& image) {
+  for (const auto& [name, bytes] : image) {
+    names_[name] = static_cast<int>(contents_.size());
+    contents_.push_back(bytes);
+  }
+  char name[40];
+  sqlite3_snprintf(sizeof name, name, "simulated-%p", static_cast<void*>(this));
+  vfs_name_ = name;
+  vfs_.iVersion = 1;
+  vfs_.szOsFile = sizeof(DiskHandle);
+  vfs_.mxPathname = 512;
+  vfs_.zName = vfs_name_.c_str();
+  vfs_.pAppData = this;
+  vfs_.xOpen = DiskEntryPoints::open;
+  vfs_.xDelete = DiskEntryPoints::remove;
+  vfs_.xAccess = DiskEntryPoints::access;
+  vfs_.xFullPathname = DiskEntryPoints::full_path;
+  vfs_.xRandomness = DiskEntryPoints::randomness;
+  vfs_.xSleep = DiskEntryPoints::sleep;
+  vfs_.xCurrentTime = DiskEntryPoints::current_time;
+  sqlite3_vfs_register(&vfs_, 0);
+}
+
+SimulatedDisk::~SimulatedDisk() { sqlite3_vfs_unregister(&vfs_); }
+
+Image SimulatedDisk::image() const {
+  Image out;
+  for (const auto& [name, file] : names_) out[name] = contents_[static_cast<std::size_t>(file)];
+  return out;
+}
+
+int SimulatedDisk::create(const std::string& name) {
+  const int file = static_cast<int>(contents_.size());
+  contents_.emplace_back();
+  names_[name] = file;
+  events_.push_back({Event::Kind::create, file, name, {}, 0, {}});
+  return file;
+}
+
+void SimulatedDisk::apply_write(int file, std::int64_t offset, ByteView bytes) {
+  write_into(content(file), offset, bytes);
+  events_.push_back({Event::Kind::write, file, {}, {}, offset, to_bytes(bytes)});
+}
+
+// ---- Faults
+
+void SimulatedDisk::arm(Fault fault) {
+  fault_ = fault;
+  fault_calls_ = 0;
+}
+
+bool SimulatedDisk::fails(Event::Kind kind) {
+  const bool is_sync = kind == Event::Kind::sync || kind == Event::Kind::sync_directory;
+  const bool is_write = kind == Event::Kind::write;
+  bool hit = false;
+  switch (fault_.kind) {
+    case Fault::Kind::none: return false;
+    case Fault::Kind::eio: hit = !is_sync; break;
+    case Fault::Kind::enospc:
+    case Fault::Kind::short_write: hit = is_write; break;
+    case Fault::Kind::fsync_eio: hit = is_sync; break;
+  }
+  if (!hit) return false;
+  ++fault_calls_;
+  return fault_calls_ == fault_.at_call || (fault_.sticky && fault_calls_ > fault_.at_call);
+}
+
+bool SimulatedDisk::read_fails() {
+  if (fault_.kind != Fault::Kind::eio) return false;
+  ++fault_calls_;
+  return fault_calls_ == fault_.at_call || (fault_.sticky && fault_calls_ > fault_.at_call);
+}
+
+// ---- Files' side
+
+namespace {
+Error refused(const char* what, const std::string& path, bool full = false) {
+  return Error(full ? Code::full : Code::io, std::string("simulated: could not ") + what + " " + path);
+}
+}  // namespace
+
+Result<Bytes> SimulatedDisk::read(const std::string& path, std::size_t bytes_max) {
+  const auto found = names_.find(path);
+  if (found == names_.end()) return Error(Code::not_found, "simulated: there is no " + path);
+  if (read_fails()) return refused("read", path);
+  if (content(found->second).size() > bytes_max) return Error(Code::too_large, "simulated: " + path + " is too large");
+  return content(found->second);
+}
+
+Result<std::uint64_t> SimulatedDisk::size(const std::string& path) {
+  const auto found = names_.find(path);
+  if (found == names_.end()) return Error(Code::not_found, "simulated: there is no " + path);
+  return static_cast<std::uint64_t>(content(found->second).size());
+}
+
+Status SimulatedDisk::write_synced(const std::string& path, ByteView bytes) {
+  if (fails(Event::Kind::create)) return refused("create", path);
+  const auto found = names_.find(path);
+  const int file = found == names_.end() ? create(path) : found->second;
+  if (found != names_.end()) {
+    content(file).clear();
+    events_.push_back({Event::Kind::truncate, file, {}, {}, 0, {}});
+  }
+  if (fails(Event::Kind::write)) {
+    apply_write(file, 0, bytes.first(bytes.size() / 2));
+    return refused("write", path, fault_.kind == Fault::Kind::enospc);
+  }
+  apply_write(file, 0, bytes);
+  if (fails(Event::Kind::sync)) return refused("sync", path);
+  events_.push_back({Event::Kind::sync, file, {}, {}, 0, {}});
+  return {};
+}
+
+Status SimulatedDisk::rename(const std::string& from, const std::string& to) {
+  const auto found = names_.find(from);
+  if (found == names_.end()) return Error(Code::not_found, "simulated: there is no " + from);
+  if (fails(Event::Kind::rename)) return refused("rename", from);
+  names_[to] = found->second;
+  names_.erase(from);
+  events_.push_back({Event::Kind::rename, -1, from, to, 0, {}});
+  return {};
+}
+
+Status SimulatedDisk::remove(const std::string& path) {
+  if (!names_.contains(path)) return {};
+  if (fails(Event::Kind::remove)) return refused("remove", path);
+  names_.erase(path);
+  events_.push_back({Event::Kind::remove, -1, path, {}, 0, {}});
+  return {};
+}
+
+Status SimulatedDisk::sync_directory(const std::string& path) {
+  if (fails(Event::Kind::sync_directory)) return refused("sync", path);
+  events_.push_back({Event::Kind::sync_directory, -1, {}, {}, 0, {}});
+  return {};
+}
+
+Result<std::unique_ptr<FileLock>> SimulatedDisk::lock(const std::string&) { return std::make_unique<FileLock>(); }
+
+// ---- Crashes
+
+CrashWalk::CrashWalk(const Image& start, const std::vector<Event>& events) : events_(events) {
+  int file = 0;  // SimulatedDisk numbers an image's files in the same order
+  for (const auto& [name, bytes] : start) {
+    files_[file].durable = bytes;
+    durable_names_[name] = file++;
+  }
+}
+
+namespace {
+
+void apply_name(std::map<std::string, int>& names, const Event& event) {
+  switch (event.kind) {
+    case Event::Kind::create: names[event.name] = event.file; break;
+    case Event::Kind::remove: names.erase(event.name); break;
+    case Event::Kind::rename:
+      if (const auto found = names.find(event.name); found != names.end()) {
+        names[event.to] = found->second;
+        names.erase(event.name);
+      }
+      break;
+    default: break;
+  }
+}
+
+void apply_content(Bytes& content, const Event& event) {
+  if (event.kind == Event::Kind::write) write_into(content, event.offset, event.bytes);
+  if (event.kind == Event::Kind::truncate) content.resize(static_cast<std::size_t>(event.offset));
+}
+
+// Each sector of a write is kept, lost or garbled by itself.
+void apply_sectors(Bytes& content, const Event& event, Dice& dice, unsigned keep_percent, unsigned garble_percent) {
+  const auto end = event.offset + static_cast<std::int64_t>(event.bytes.size());
+  for (std::int64_t at = event.offset; at < end;) {
+    const std::int64_t next = std::min(end, (at / sector_bytes + 1) * sector_bytes);
+    Bytes part(event.bytes.begin() + (at - event.offset), event.bytes.begin() + (next - event.offset));
+    const auto roll = dice.below(100);
+    if (roll < garble_percent)
+      for (auto& byte : part) byte = static_cast<std::uint8_t>(dice.next());
+    if (roll < garble_percent + keep_percent) write_into(content, at, part);
+    at = next;
+  }
+}
+
+void apply_damaged(Bytes& content, const Event& event, Damage damage, Dice& dice) {
+  if (event.kind == Event::Kind::truncate) {
+    if (damage == Damage::all_kept || (damage != Damage::all_lost && dice.chance(50))) apply_content(content, event);
+    return;
+  }
+  switch (damage) {
+    case Damage::all_kept: apply_content(content, event); break;
+    case Damage::some_kept:
+      if (dice.chance(50)) apply_content(content, event);
+      break;
+    case Damage::sectors_kept: apply_sectors(content, event, dice, 60, 0); break;
+    case Damage::sectors_garbled: apply_sectors(content, event, dice, 40, 30); break;
+    case Damage::size_without_data:
+      content.resize(std::max(content.size(), static_cast<std::size_t>(event.offset) + event.bytes.size()));
+      break;
+    default: break;
+  }
+}
+
+}  // namespace
+
+void CrashWalk::advance_to(std::size_t count) {
+  for (; at_ < count; ++at_) {
+    const Event& event = events_[at_];
+    switch (event.kind) {
+      case Event::Kind::write:
+      case Event::Kind::truncate: files_[event.file].pending.push_back(&event); break;
+      case Event::Kind::sync:
+        for (const Event* pending : files_[event.file].pending) apply_content(files_[event.file].durable, *pending);
+        files_[event.file].pending.clear();
+        break;
+      case Event::Kind::failed_sync: files_[event.file].pending.clear(); break;
+      case Event::Kind::sync_directory:
+        for (const Event* pending : pending_names_) apply_name(durable_names_, *pending);
+        pending_names_.clear();
+        break;
+      default: pending_names_.push_back(&event); break;
+    }
+  }
+}
+
+Image CrashWalk::image(Damage damage, std::uint64_t seed) const {
+  Dice dice(seed);
+  std::map<std::string, int> names = durable_names_;
+  for (const Event* event : pending_names_)
+    if (damage == Damage::all_kept || damage == Damage::prefix_torn || (damage != Damage::all_lost && dice.chance(50)))
+      apply_name(names, *event);
+  Image out;
+  for (const auto& [name, file] : names) {
+    const auto found = files_.find(file);
+    Bytes& content = out[name];
+    if (found == files_.end()) continue;
+    content = found->second.durable;
+    const auto& pending = found->second.pending;
+    const std::size_t whole = damage == Damage::prefix_torn && !pending.empty() ? dice.below(pending.size()) : 0;
+    for (std::size_t i = 0; i < pending.size(); ++i) {
+      if (damage == Damage::prefix_torn) {
+        if (i < whole) apply_content(content, *pending[i]);
+        if (i == whole) apply_sectors(content, *pending[i], dice, 50, 0);
+      } else if (damage == Damage::mixed) {
+        apply_damaged(content, *pending[i], static_cast<Damage>(dice.below(damage_kinds - 1)), dice);
+      } else {
+        apply_damaged(content, *pending[i], damage, dice);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace doorstep::fault

@@ -1,0 +1,118 @@
+// A disk in memory, for everything below the sealing VFS: SQLite's VFS and Files on the same simulated disk.
+//
+// It writes down every operation that changes it. From that record, crash_image() makes the disk that a power cut after
+// the first n operations could have left:
+//   - a file's bytes up to its last fsync are there;
+//   - each write and truncation behind it is kept, lost, torn at 512-byte sectors or garbled, independently of the others;
+//   - names (create, rename, remove) are there once the directory was synced, otherwise each is kept or lost;
+//   - bytes that nobody wrote do not change;
+//   - what waited at a failed fsync is never on the disk, although the process goes on seeing it (ext4 after ATC'20).
+// It can also fail the n-th call, once or from then on.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <sqlite3.h>
+
+#include "sdk/store/files.hpp"
+
+namespace doorstep::fault {
+
+/// Not for secrets: the same numbers on every machine from the same seed.
+class Dice {
+ public:
+  explicit Dice(std::uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15u + 1) {}
+  std::uint64_t next();
+  std::uint64_t below(std::uint64_t bound) { return next() % bound; }
+  bool chance(unsigned percent) { return below(100) < percent; }
+
+ private:
+  std::uint64_t state_;
+};
+
+using Image = std::map<std::string, Bytes>;  ///< Path to content: a disk at rest.
+
+struct Event {
+  enum class Kind { create, write, truncate, sync, failed_sync, rename, remove, sync_directory };
+  Kind kind;
+  int file = -1;         // inode, for create, write, truncate, sync
+  std::string name, to;  // for create, rename, remove
+  std::int64_t offset = 0;
+  Bytes bytes;
+};
+
+/// How a power cut treats what was not synced.
+enum class Damage { all_lost, all_kept, prefix_torn, some_kept, sectors_kept, sectors_garbled, size_without_data, mixed };
+inline constexpr int damage_kinds = 8;
+
+struct Fault {
+  enum class Kind { none, eio, enospc, short_write, fsync_eio };
+  Kind kind = Kind::none;
+  std::uint64_t at_call = 0;  ///< Of the calls that this kind can hit, from 1.
+  bool sticky = false;
+};
+
+class SimulatedDisk final : public Files {
+ public:
+  explicit SimulatedDisk(const Image& image = {});
+  ~SimulatedDisk() override;
+  SimulatedDisk(const SimulatedDisk&) = delete;
+  SimulatedDisk& operator=(const SimulatedDisk&) = delete;
+
+  sqlite3_vfs* vfs() { return &vfs_; }
+  const std::vector<Event>& events() const { return events_; }
+  Image image() const;  ///< As a running process sees it.
+  void arm(Fault fault);
+  std::uint64_t calls_hit_by_fault() const { return fault_calls_; }
+
+  Result<Bytes> read(const std::string& path, std::size_t bytes_max) override;
+  Result<std::uint64_t> size(const std::string& path) override;
+  Status write_synced(const std::string& path, ByteView bytes) override;
+  Status rename(const std::string& from, const std::string& to) override;
+  Status remove(const std::string& path) override;
+  Status make_directory(const std::string&) override { return {}; }
+  Status sync_directory(const std::string& path) override;
+  Result<std::unique_ptr<FileLock>> lock(const std::string& path) override;
+
+ private:
+  friend struct DiskEntryPoints;
+  bool fails(Event::Kind kind);
+  bool read_fails();
+  int create(const std::string& name);
+  Bytes& content(int file) { return contents_[static_cast<std::size_t>(file)]; }
+  void apply_write(int file, std::int64_t offset, ByteView bytes);
+
+  sqlite3_vfs vfs_{};
+  std::string vfs_name_;
+  std::map<std::string, int> names_;
+  std::vector<Bytes> contents_;
+  std::vector<Event> events_;
+  Fault fault_;
+  std::uint64_t fault_calls_ = 0;
+};
+
+/// Walks along a record of events and makes crash images at each point.
+class CrashWalk {
+ public:
+  CrashWalk(const Image& start, const std::vector<Event>& events);
+  /// Moves to "a power cut after the first `count` events". Only forwards.
+  void advance_to(std::size_t count);
+  Image image(Damage damage, std::uint64_t seed) const;
+
+ private:
+  struct File {
+    Bytes durable;
+    std::vector<const Event*> pending;
+  };
+  const std::vector<Event>& events_;
+  std::size_t at_ = 0;
+  std::map<std::string, int> durable_names_;
+  std::vector<const Event*> pending_names_;
+  std::map<int, File> files_;
+};
+
+}  // namespace doorstep::fault
