@@ -65,8 +65,9 @@ Status init(const Arguments& arguments) {
   DOORSTEP_TRY(SqliteStore::create(arguments.data, authorities, arguments.open, random));
   DOORSTEP_ASSIGN(const auto store, SqliteStore::open(arguments.data, SqliteStore::Mode::read_only));
   DOORSTEP_ASSIGN(const auto identity, store->identity());
-  std::printf("store %s\nkey %s\naddress %s\n", identity.store.hex().c_str(), identity.transport.public_key.hex().c_str(),
-              arguments.address.empty() ? own_address().c_str() : arguments.address.c_str());
+  const auto key = identity.transport.public_key.hex();
+  std::printf("store %s\nkey %s\nrelay %s#%s\n", identity.store.hex().c_str(), key.c_str(),
+              arguments.address.empty() ? own_address().c_str() : arguments.address.c_str(), key.c_str());
   return {};
 }
 
@@ -78,9 +79,11 @@ Status serve(const Arguments& arguments) {
   if (!arguments.log_level.empty()) DOORSTEP_TRY(set_config(options.config, "log_level", arguments.log_level));
   spdlog::set_level(spdlog::level::from_str(options.config.log_level));
   DOORSTEP_ASSIGN(auto store, SqliteStore::open(arguments.data, SqliteStore::Mode::serve));
-  const auto listen = options.config.listen;
+  auto listen = options.config.listen;
   DOORSTEP_ASSIGN(const auto relay, Relay::start(std::move(store), std::move(options)));
-  std::printf("listening on %s:%u\n", listen.substr(0, listen.rfind(':')).c_str(), static_cast<unsigned>(relay->port()));
+  listen = listen.substr(0, listen.rfind(':') + 1) + std::to_string(relay->port());
+  // The second line is what `doorstep space found --relay` takes.
+  std::printf("listening on %s\nrelay %s#%s\n", listen.c_str(), listen.c_str(), relay->transport_key().hex().c_str());
   std::fflush(stdout);
   return relay->wait();
 }

@@ -12,6 +12,7 @@ inline constexpr std::size_t element_key_bytes_max = 32;          ///< Key of an
 inline constexpr std::size_t supersedes_max = 64;                 ///< Dots one operation may supersede.
 inline constexpr std::size_t transaction_bytes_max = 1u << 20;    ///< One transaction, encoded.
 inline constexpr std::size_t operations_per_transaction_max = 16384;
+inline constexpr std::uint32_t kind_max = (1u << 20) - 1;          ///< Record kinds.
 inline constexpr std::uint64_t counter_max = std::uint64_t{1} << 62; ///< First counter of a transaction: no sum with an offset overflows.
 inline constexpr std::int64_t time_ms_max = std::int64_t{1} << 53;   ///< Either side of 1970, some 285,000 years: sums of two never overflow.
 

@@ -151,7 +151,7 @@ Transaction get_transaction(Decoder& in, const Author& author) {
   for (std::size_t i = 0; i < change_count && !in.failed(); ++i) {
     auto& change = transaction.changes.emplace_back();
     const auto head = in.get_varint();
-    if (head / 2 == 0 || head / 2 > UINT32_MAX) in.fail("a record kind is out of range");
+    if (head / 2 == 0 || head / 2 > limits::kind_max) in.fail("a record kind is out of range");
     change.kind = static_cast<KindId>(head / 2);
     change.creates = head & 1;
     change.record = change.creates ? make_record_id(author.device, author.first, created++) : in.get_fixed<RecordId>();

@@ -379,7 +379,7 @@ void Session::on_new_segments(const SpaceId& id, const LogHead& head, Position f
   if (at == heads.end()) heads.push_back(head);
   else *at = head;
   const bool may_send = space->peer_heads && space->mine.readable && roster_level(*space) && !log.loading && !log.splitting &&
-                        log.refused == Code::ok && log.sent + 1 == first && !segments.empty() && in_flight_ < options_.window_bytes_max;
+                        log.refused == Code::ok && log.next_after() + 1 == first && !segments.empty() && in_flight_ < options_.window_bytes_max;
   if (may_send) send_segments(*space, head.id, log, first, segments);
   pump();
 }
@@ -426,7 +426,7 @@ bool Session::pump_log(Space& space, const LogId& id, Log& log) {
   log.loading = true;
   std::optional<ShortHash> expect;
   if (log.sent == log.peer && log.peer != 0) expect = log.peer_hash;
-  effects_.push_back(effect::LoadSegments{space.mine.space, id, log.sent, expect, options_.batch_bytes});
+  effects_.push_back(effect::LoadSegments{space.mine.space, id, log.next_after(), expect, options_.batch_bytes});
   return true;
 }
 
@@ -441,7 +441,7 @@ void Session::on_segments_loaded(const SpaceId& id, const LogId& log_id, Positio
     return;
   }
   // Meanwhile the log may have been split, or pushed on: then this answer is stale.
-  if (after == log.sent && !segments.empty() && !log.splitting && log.mine > after) send_segments(*space, log_id, log, after + 1, segments);
+  if (after == log.next_after() && !segments.empty() && !log.splitting && log.mine > after) send_segments(*space, log_id, log, after + 1, segments);
   pump();
 }
 

@@ -168,6 +168,8 @@ class Session {
     bool splitting = false;
     Code refused = Code::ok;                ///< The peer will not take more of it in this session.
     std::deque<std::pair<Position, std::size_t>> unacknowledged;
+    /// What to send next stands above this: a branch begins where it leaves its root log.
+    Position next_after() const { return sent > name.starts_after ? sent : name.starts_after; }
   };
   struct Space {
     SpaceSummary mine;

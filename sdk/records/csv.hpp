@@ -9,11 +9,12 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "doorstep/schema.hpp"
+#include "doorstep/csv.hpp"
 
 namespace doorstep {
 
@@ -80,12 +81,5 @@ class CsvMapping {
   const Kind* kind_ = nullptr;
   std::vector<Column> columns_;
 };
-
-/// The whole way, for imports: one JSON object for each row under the header.
-Status read_csv_records(const Kind& kind, std::string_view csv,
-                        const std::function<Status(std::size_t row, const std::string& json)>& on_record);
-
-/// A cell as CSV: quoted if it has to be.
-std::string csv_cell(std::string_view text);
 
 }  // namespace doorstep

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "doorstep/schema.hpp"
+#include "doorstep/values.hpp"
 #include "sdk/records/validation.hpp"
 #include "sync/env.hpp"
 
@@ -37,11 +38,5 @@ Result<std::vector<Assignment>> assignments_from_json(const Kind& kind, std::str
 /// The record as a JSON object in one line, fields in schema order. Elements that are not present are left out; fields that
 /// the schema does not know are counted in "_unknown_fields".
 std::string json_from_shown(const Kind& kind, const ShownValues& values);
-
-/// One value as JSON ("2026-03-14" with its quotes); `null` for none.
-std::string json_from_value(const Value& value);
-/// One value from plain text, as typed after `--value` or in a CSV cell: codes also by their label in either language,
-/// dates also as 2026/3/14, truth as true/false, 是/否, 1/0.
-Result<Value> value_from_text(const Slot& slot, std::string_view text);
 
 }  // namespace doorstep
