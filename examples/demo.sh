@@ -46,7 +46,8 @@ stop() {
 trap stop EXIT
 trap 'exit 130' INT TERM
 
-die() { printf '%s\n' "$*" >&2; exit 1; }
+exec 3>&2 # where a failure is told, also from where the tool's own hints are not wanted
+die() { printf '%s\n' "$*" >&3; exit 1; }
 # until_true SECONDS COMMAND...: waits for something another process does.
 until_true() {
   local end=$((SECONDS + $1))
@@ -95,7 +96,7 @@ each() {
   row "$label" "${cells[@]}"
 }
 count_of() { on "$2" list "$1" --count; }
-values_of() { on "$3" get "$1" --field "$2" | paste -sd' ' -; }
+phones_of() { on "$2" get "$1" --field phones | sed 's/.*\(....\)$/…\1/' | paste -sd' ' -; }
 self_care_of() { # the shown value, "2 | 3" with what else stands beside it
   local shown others
   shown=$(on "$2" get "$1" --field self_care)
@@ -109,7 +110,7 @@ village() {
   each "人员 persons" count_of person
   each "走访 home visits" count_of home_visit
   each "康复服务 rehab sessions" count_of rehab_session
-  each "电话 phones of ${1:0:8}" values_of "$1" phones
+  each "电话 phones of ${1:0:8}" phones_of "$1"
   each "自理能力 self_care of ${1:0:8}" self_care_of "$1"
   each "未送到 pending" pending_of
   each "状态摘要 state digest" digest_of

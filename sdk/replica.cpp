@@ -208,9 +208,9 @@ Status Replica::discard_draft(const RecordId& draft) {
 
 Result<RecordView> Replica::get(const SpaceId& id, const RecordId& record) {
   return with_space<RecordView>(*core_, id, [&](SpaceState& space) -> Result<RecordView> {
-    DOORSTEP_ASSIGN(auto stored, core_->load_record(space, record, 0));
-    if (!stored) return Error(Code::not_found, "there is no such record in this space");
-    return make_view(*core_, authors_of(space, core_->device()), record, std::move(stored->record));
+    DOORSTEP_ASSIGN(auto found, read_record(*core_, space, record));
+    if (!found) return Error(Code::not_found, "there is no such record in this space");
+    return make_view(*core_, authors_of(space, core_->device()), record, std::move(*found));
   });
 }
 Result<std::vector<RecordView>> Replica::query(const SpaceId& id, const Query& query) {

@@ -31,11 +31,11 @@ Result<Hash> hash_of_segment(const Roster& roster, const SegmentPlace& place, By
 /// Who hands in a proposal: a device with an invitation, or a member.
 struct Proposer {
   TransportPublicKey transport;
-  std::optional<InviteId> invite;   ///< That it connected with.
+  std::optional<InviteId> invite;  ///< That it connected with.
   bool member = false;
 };
 struct AdmittedProposal {
-  Hash key;                         ///< One device has one open request for one invitation.
+  Hash key;  ///< One device has one open request for one invitation.
 };
 Result<AdmittedProposal> admit_proposal(const Roster& roster, const Proposer& from, ByteView bytes);
 /// Has the roster answered: is the invitation used or closed, or the device a member?
@@ -43,9 +43,9 @@ bool proposal_is_answered(const Roster& roster, ByteView bytes);
 
 /// What a peer may do in a space.
 struct Standing {
-  bool known = false;        ///< It gets the roster.
-  bool readable = false;     ///< It gets segments.
-  bool appendable = false;   ///< It may hand segments in, its own and others'.
+  bool known = false;       ///< It gets the roster.
+  bool readable = false;    ///< It gets segments.
+  bool appendable = false;  ///< It may hand segments in, its own and others'.
   bool sequencer = false;
   bool operator==(const Standing&) const = default;
 };

@@ -92,8 +92,10 @@ Result<HostPort> parse_host_port(const std::string& text) {
   if (colon == std::string::npos || colon == 0) return wrong;
   HostPort out;
   out.host = text.substr(0, colon);
-  if (out.host.front() == '[' && out.host.back() == ']') out.host = out.host.substr(1, out.host.size() - 2);
-  else if (out.host.find(':') != std::string::npos) return wrong;
+  if (out.host.front() == '[' && out.host.back() == ']')
+    out.host = out.host.substr(1, out.host.size() - 2);
+  else if (out.host.find(':') != std::string::npos)
+    return wrong;
   const auto port = text.substr(colon + 1);
   const auto [end, failed] = std::from_chars(port.data(), port.data() + port.size(), out.port);
   if (failed != std::errc() || end != port.data() + port.size() || out.host.empty()) return wrong;

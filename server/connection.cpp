@@ -1,10 +1,10 @@
 #include "server/connection.hpp"
 
+#include <spdlog/spdlog.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <utility>
@@ -17,10 +17,10 @@ namespace {
 
 constexpr auto token = asio::as_tuple(asio::use_awaitable);  // named: see STYLE on temporaries and g++ 12
 constexpr std::size_t read_bytes_before_authentication = 4096;
-constexpr std::size_t seal_ahead_bytes = 128u << 10;         // the channel's output moves to the out queue from here on
+constexpr std::size_t seal_ahead_bytes = 128u << 10;  // the channel's output moves to the out queue from here on
 constexpr std::size_t write_pieces_max = 16;
 constexpr std::size_t roster_load_bytes = 512u << 10;
-constexpr std::size_t splits_max = 64, proposals_max = 64;   // of one session
+constexpr std::size_t splits_max = 64, proposals_max = 64;  // of one session
 constexpr std::int64_t linger_ms = 2000;
 constexpr std::int64_t watch_ms_max = 5000;
 
@@ -29,8 +29,13 @@ std::int64_t signed_ms(std::uint64_t ms) { return static_cast<std::int64_t>(std:
 }  // namespace
 
 Connection::Connection(asio::ip::tcp::socket socket, Shared& shared)
-    : shared_(shared), hub_(shared.hub), config_(shared.config), socket_(std::move(socket)), reader_wake_(socket_.get_executor()),
-      writer_wake_(socket_.get_executor()), watch_wake_(socket_.get_executor()),
+    : shared_(shared),
+      hub_(shared.hub),
+      config_(shared.config),
+      socket_(std::move(socket)),
+      reader_wake_(socket_.get_executor()),
+      writer_wake_(socket_.get_executor()),
+      watch_wake_(socket_.get_executor()),
       channel_(Channel::responder(shared.random, shared.identity.transport, ChannelKinds::relay())) {
   ++hub_.counts.unauthenticated;
   shared_.connections.insert(this);
@@ -67,9 +72,7 @@ void Connection::spawn(asio::awaitable<void> loop) {
       std::rethrow_exception(failed);
     } catch (const std::exception& e) {
       spdlog::error("event=connection_failed device={} what=\"{}\"", self->name(), e.what());
-    } catch (...) {
-      spdlog::error("event=connection_failed device={}", self->name());
-    }
+    } catch (...) { spdlog::error("event=connection_failed device={}", self->name()); }
     self->gone();
   });
 }
@@ -95,6 +98,7 @@ asio::awaitable<void> Connection::read(std::shared_ptr<Connection> self) {
       if (c.stage_ != Stage::closing) spdlog::debug("event=peer_left device={} what=\"{}\"", c.name(), error.message());
       if (error != asio::error::eof || c.out_.empty()) break;
       c.close(Code::ok, "eof");  // it may still read
+      c.peer_ended_ = true;
       co_return;
     }
     c.on_bytes(ByteView(buffer.data(), size));
@@ -109,6 +113,7 @@ asio::awaitable<void> Connection::write(std::shared_ptr<Connection> self) {
       if (c.stage_ == Stage::closing) {
         boost::system::error_code ignored;
         c.socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+        if (c.peer_ended_) c.gone();
         co_return;
       }
       (void)co_await c.writer_wake_.async_wait(token);
@@ -284,8 +289,9 @@ void Connection::carry_out(Effect effect) {
   if (auto* entries = std::get_if<effect::AppendRoster>(&effect)) return append_roster(std::move(*entries));
   if (const auto* heads = std::get_if<effect::PeerHeads>(&effect)) return hub_.subscribe(id_, heads->space);
   if (const auto* ready = std::get_if<effect::SpaceReady>(&effect)) {
-    if (hub_.standing(ready->space, *this).sequencer) hub_.submit(id_, job::LoadProposals{ready->space});
-    return;
+    if (!hub_.standing(ready->space, *this).sequencer) return;
+    session_->hold_pongs();  // a desk that only looks in must not leave before it has them
+    return hub_.submit(id_, job::LoadProposals{ready->space});
   }
   if (const auto* proposal = std::get_if<effect::Proposal>(&effect)) return propose(*proposal);
   if (auto* locate = std::get_if<effect::Locate>(&effect)) {
@@ -313,6 +319,7 @@ void Connection::send(ByteView message) {
 
 // A stranger's entries wait for their turn, and whatever it hands in behind them waits too: order matters.
 void Connection::append_roster(effect::AppendRoster append) {
+  if (invite_ && !hub_.is_member(key_)) return close(Code::no_right, "joining");  // it reads rosters and asks, nothing else
   if (stranger_) {
     if (!deferred_appends_.empty() || !hub_.take_stranger_turn(id_)) return deferred_appends_.push_back(std::move(append));
     for (const auto& entry : append.entries) stranger_bytes_ += entry.size();
@@ -361,6 +368,7 @@ void Connection::split(const effect::Split& split) {
 void Connection::propose(const effect::Proposal& proposal) {
   if (++proposals_ > proposals_max || !hub_.standing(proposal.space, *this).known) return close(Code::no_right, "proposals");
   ++jobs_open_;
+  session_->hold_pongs();
   hub_.submit(id_, job::PutProposal{proposal.space, {key_, invite_, hub_.is_member(key_)}, proposal.bytes});
 }
 
@@ -419,6 +427,7 @@ void Connection::answered(done::Splitted& done) {
 
 void Connection::answered(done::ProposalPut& done) {
   --jobs_open_;
+  session_->release_pongs();
   if (done.status) return;
   spdlog::warn("event=proposal_refused device={} code={} why=\"{}\"", name(), code_name(done.status.code()), done.status.error().message());
   session_->close(done.status.code());
@@ -434,6 +443,7 @@ void Connection::answered(done::RosterLoaded& done) { session_->on_roster_loaded
 
 void Connection::answered(done::ProposalsLoaded& done) {
   for (const auto& proposal : done.proposals) session_->propose(done.space, proposal);
+  session_->release_pongs();
 }
 
 void Connection::answered(done::LocatorMade& done) {
@@ -492,8 +502,10 @@ void Connection::close(Code code, const char* why) {
   const bool was_handshake = stage_ == Stage::handshake;
   stage_ = Stage::closing;
   closing_at_ = now();
-  if (was_handshake) --hub_.counts.unauthenticated;
-  else --hub_.counts.authenticated;
+  if (was_handshake)
+    --hub_.counts.unauthenticated;
+  else
+    --hub_.counts.authenticated;
   if (std::exchange(stranger_, false)) --hub_.counts.strangers;
   deferred_loads_.clear();
   deferred_appends_.clear();
@@ -502,6 +514,7 @@ void Connection::close(Code code, const char* why) {
   flush();
   reader_wake_.cancel();
   writer_wake_.cancel();
+  watch_wake_.cancel();  // to look more often
 }
 
 void Connection::drain() {

@@ -1,5 +1,5 @@
-// Connection: one socket with its channel and session. It interprets the session's effects: sends, asks the worker through the hub,
-// and answers the session.
+// Connection: one socket with its channel and session. It interprets the session's effects: sends, asks the worker through the
+// hub, and answers the session.
 //
 //   accepted ──handshake──▶ authenticated ──session──▶ closing ──(out queue written, peer's end or 2 s)──▶ gone
 //       └── deadline, limit, bad bytes ────────────────────▲
@@ -112,19 +112,20 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
   bool stranger_ = false;
   bool draining_ = false;
   bool in_effects_ = false;
+  bool peer_ended_ = false;  // nothing more to read, something still to write
   std::uint64_t stranger_bytes_ = 0;
 
-  std::deque<Bytes> out_;                 // sealed, in order
+  std::deque<Bytes> out_;  // sealed, in order
   std::size_t out_bytes_ = 0;
-  std::size_t out_offset_ = 0;            // written of the first
-  std::uint64_t accounted_ = 0;           // told to the hub
-  std::deque<Effect> deferred_loads_;     // wait for room in the out queue
-  std::deque<Effect> deferred_appends_;   // wait for the stranger's turn
-  std::size_t jobs_open_ = 0;             // writes at the worker
+  std::size_t out_offset_ = 0;           // written of the first
+  std::uint64_t accounted_ = 0;          // told to the hub
+  std::deque<Effect> deferred_loads_;    // wait for room in the out queue
+  std::deque<Effect> deferred_appends_;  // wait for the stranger's turn
+  std::size_t jobs_open_ = 0;            // writes at the worker
   std::size_t splits_ = 0, proposals_ = 0;
 
   std::int64_t accepted_at_ = 0, heard_at_ = 0, pinged_at_ = 0, written_at_ = 0, closing_at_ = 0;
-  std::int64_t message_began_at_ = 0;     // 0: none is under way
+  std::int64_t message_began_at_ = 0;  // 0: none is under way
   std::uint64_t message_bytes_ = 0;
 };
 

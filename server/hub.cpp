@@ -117,9 +117,12 @@ void Hub::on_answers(std::vector<Answer> answers, std::size_t job_bytes) {
   job_bytes_ -= std::min<std::uint64_t>(job_bytes_, job_bytes);
   for (auto& answer : answers) {
     const auto connection = answer.connection;
-    if (std::holds_alternative<done::SegmentsAppended>(answer.what)) on_appended(connection, std::move(answer));
-    else if (std::holds_alternative<done::RosterAppended>(answer.what)) on_roster(connection, std::move(answer));
-    else if (std::holds_alternative<done::ProposalPut>(answer.what)) on_proposal(connection, std::move(answer));
+    if (std::holds_alternative<done::SegmentsAppended>(answer.what))
+      on_appended(connection, std::move(answer));
+    else if (std::holds_alternative<done::RosterAppended>(answer.what))
+      on_roster(connection, std::move(answer));
+    else if (std::holds_alternative<done::ProposalPut>(answer.what))
+      on_proposal(connection, std::move(answer));
     else if (const auto* split = std::get_if<done::Splitted>(&answer.what)) {
       const auto space = split->space;
       if (split->failed == Code::ok) set_heads(space, split->all_heads);
@@ -137,8 +140,10 @@ void Hub::on_appended(ConnectionId connection, Answer answer) {
   if (done.first_new != 0) spaces_[done.space].heads[done.head.id] = done.head;
   if (done.all_heads) set_heads(done.space, *done.all_heads);
   if (Peer* peer = find(connection)) peer->on_answer(std::move(answer));
-  if (done.all_heads) tell_summary(done.space, 0);
-  else if (done.first_new != 0) tell_segments(done, connection);
+  if (done.all_heads)
+    tell_summary(done.space, 0);
+  else if (done.first_new != 0)
+    tell_segments(done, connection);
 }
 
 void Hub::on_roster(ConnectionId connection, Answer answer) {

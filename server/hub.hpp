@@ -105,7 +105,7 @@ class Hub {
   };
   std::map<ConnectionId, Entered> peers_;
   std::set<ConnectionId> waiting_;
-  std::deque<ConnectionId> stranger_turns_;   // the first one has it
+  std::deque<ConnectionId> stranger_turns_;  // the first one has it
   ConnectionId next_ = 1;
   std::uint64_t job_bytes_ = 0;
   std::uint64_t memory_bytes_ = 0;

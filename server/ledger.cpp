@@ -40,7 +40,8 @@ Status Ledger::load() {
         }
       }
     }
-    if (!roster || roster->space() != id) return Error(Code::corrupt, "the roster of space " + id.hex().substr(0, 8) + " does not prove itself");
+    if (!roster || roster->space() != id)
+      return Error(Code::corrupt, "the roster of space " + id.hex().substr(0, 8) + " does not prove itself");
     spaces_[id].roster = std::make_shared<const Roster>(std::move(*roster));
   }
   DOORSTEP_ASSIGN(const auto logs, store_.logs());
@@ -115,8 +116,14 @@ Status Ledger::within_quota(const Space& space, std::size_t bytes) const {
 class Ledger::Appending {
  public:
   Appending(Ledger& ledger, ConnectionId from, const SpaceId& id, Space& space, const LogName& name, AppendResult& out)
-      : ledger_(ledger), space_id_(id), space_(space), name_(name), log_id_(name.id(id)), root_id_(name.root_id(id)),
-        place_{from, log_id_}, out_(out) {}
+      : ledger_(ledger),
+        space_id_(id),
+        space_(space),
+        name_(name),
+        log_id_(name.id(id)),
+        root_id_(name.root_id(id)),
+        place_{from, log_id_},
+        out_(out) {}
 
   /// False: refused, and said so in the result.
   Result<bool> start(ByteView first_segment) {
@@ -127,7 +134,8 @@ class Ledger::Appending {
       return true;
     }
     const auto of_device = space_.logs_of_device.find(name_.device);
-    const auto allowed = admit_log(*space_.roster, name_, of_device == space_.logs_of_device.end() ? 0 : of_device->second, space_.logs.size());
+    const auto allowed =
+        admit_log(*space_.roster, name_, of_device == space_.logs_of_device.end() ? 0 : of_device->second, space_.logs.size());
     if (!allowed) return refuse(allowed.error().code(), allowed.error().message());
     log_.name = name_;
     log_.position = name_.starts_after;
@@ -273,9 +281,9 @@ class Ledger::Appending {
   const Place place_;
   AppendResult& out_;
   Log log_;
-  bool known_ = false;    // it is in space_.logs
-  bool noted_ = false;    // and in undo_
-  bool proven_ = false;   // the sender's log agrees with ours up to log_'s head
+  bool known_ = false;   // it is in space_.logs
+  bool noted_ = false;   // and in undo_
+  bool proven_ = false;  // the sender's log agrees with ours up to log_'s head
 };
 
 Result<Ledger::AppendResult> Ledger::append_segments(ConnectionId from, const TransportPublicKey& carrier, const SpaceId& id,

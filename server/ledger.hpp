@@ -25,8 +25,8 @@ using ConnectionId = std::uint64_t;
 using SharedRoster = std::shared_ptr<const Roster>;
 
 struct Quotas {
-  std::uint64_t space_bytes_max = 0;       ///< Of segments. 0: none.
-  std::uint64_t authority_bytes_max = 0;   ///< Of segments in all spaces of an authority. 0: none.
+  std::uint64_t space_bytes_max = 0;      ///< Of segments. 0: none.
+  std::uint64_t authority_bytes_max = 0;  ///< Of segments in all spaces of an authority. 0: none.
 };
 
 class Ledger {
@@ -42,12 +42,12 @@ class Ledger {
 
   // Writing, inside it ------------------------------------------------------------------------------------------------
   struct AppendResult {
-    Session::Stored stored;               ///< Without a receipt.
-    Position first_new = 0;               ///< 0: nothing new.
-    std::size_t new_from = 0;             ///< Index of the first new segment.
+    Session::Stored stored;    ///< Without a receipt.
+    Position first_new = 0;    ///< 0: nothing new.
+    std::size_t new_from = 0;  ///< Index of the first new segment.
     std::size_t new_count = 0;
-    bool split = false;                   ///< The space's logs changed their names.
-    std::string why;                      ///< Of a refusal.
+    bool split = false;  ///< The space's logs changed their names.
+    std::string why;     ///< Of a refusal.
   };
   /// An error only if the store failed (full, io, corrupt): then the whole transaction is to be rolled back.
   Result<AppendResult> append_segments(ConnectionId from, const TransportPublicKey& carrier, const SpaceId& space, const LogName& name,
@@ -118,8 +118,8 @@ class Ledger {
   std::map<SpaceId, Space> spaces_;
   std::map<DeviceId, std::uint64_t> bytes_of_authority_;
   std::vector<std::function<void()>> undo_;
-  std::map<Place, Position> conflicts_;   ///< Answered to that peer, at that position.
-  std::map<Place, Code> refusals_;        ///< What is in flight behind a refused segment gets the same answer.
+  std::map<Place, Position> conflicts_;  ///< Answered to that peer, at that position.
+  std::map<Place, Code> refusals_;       ///< What is in flight behind a refused segment gets the same answer.
 };
 
 /// Positions to compare two logs by: dense at the head, doubling steps from both ends (a second round on what is left then always

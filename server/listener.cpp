@@ -1,10 +1,10 @@
 #include "server/listener.hpp"
 
+#include <spdlog/spdlog.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <spdlog/spdlog.h>
 
 namespace doorstep::relay {
 
@@ -63,9 +63,7 @@ asio::awaitable<void> Listener::accept(std::shared_ptr<Listener> self) {
       try {
         const auto connection = std::make_shared<Connection>(std::move(socket), l.shared_);
         connection->start();
-      } catch (const std::exception& e) {
-        spdlog::error("event=connection_failed what=\"{}\"", e.what());
-      }
+      } catch (const std::exception& e) { spdlog::error("event=connection_failed what=\"{}\"", e.what()); }
       continue;
     }
     if (const auto now = l.shared_.clock.steady_ms(); now - l.logged_at_ > log_interval_ms) {
@@ -79,14 +77,15 @@ asio::awaitable<void> Listener::accept(std::shared_ptr<Listener> self) {
   }
 }
 
-// Without a descriptor nothing can be accepted, and the one who waits would make us spin: give up the reserve, take it, close it.
+// Without a descriptor nothing can be accepted, and those who wait would make us spin: with the reserve's, take and close them.
 void Listener::shed() {
   if (reserve_) std::fclose(reserve_);
-  boost::system::error_code ignored;
-  acceptor_.non_blocking(true, ignored);
-  tcp::socket socket(context_);
-  acceptor_.accept(socket, ignored);
-  socket.close(ignored);
+  boost::system::error_code failed;
+  acceptor_.non_blocking(true, failed);
+  for (int i = 0; i < backlog && !failed; ++i) {
+    tcp::socket socket(context_);
+    acceptor_.accept(socket, failed);
+  }
   reserve_ = std::fopen("/dev/null", "r");
 }
 

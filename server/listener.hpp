@@ -1,5 +1,5 @@
-// Listener: accepts, within bounds. It survives running out of file descriptors: a reserved one is given up, the waiting connection is
-// taken and closed, so that it knows, and the loop pauses instead of spinning.
+// Listener: accepts, within bounds. It survives running out of file descriptors: a reserved one is given up, the waiting connections
+// are taken and closed, so that they know, and the loop pauses instead of spinning.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -30,7 +30,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   boost::asio::io_context& context_;
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer pause_;
-  std::FILE* reserve_ = nullptr;     // a file descriptor to give up
+  std::FILE* reserve_ = nullptr;  // a file descriptor to give up
   std::uint16_t port_ = 0;
   std::int64_t logged_at_ = -60'000;
 };

@@ -150,19 +150,21 @@ int run(int argc, char** argv) {
   allow_command->add_option("--authority", arguments.authorities, "its public key (repeatable)")->required();
   try {
     app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  }
+  } catch (const CLI::ParseError& e) { return app.exit(e) == 0 ? 0 : 2; }
   const auto logger = spdlog::stderr_logger_mt("relay");
   logger->set_pattern("ts=%Y-%m-%dT%H:%M:%S.%eZ level=%l %v", spdlog::pattern_time_type::utc);
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(logger);
 
   Status done;
-  if (init_command->parsed()) done = init(arguments);
-  else if (serve_command->parsed()) done = serve(arguments);
-  else if (status_command->parsed()) done = status(arguments);
-  else if (allow_command->parsed()) done = allow(arguments);
+  if (init_command->parsed())
+    done = init(arguments);
+  else if (serve_command->parsed())
+    done = serve(arguments);
+  else if (status_command->parsed())
+    done = status(arguments);
+  else if (allow_command->parsed())
+    done = allow(arguments);
   else if (verify_command->parsed()) {
     done = verify(arguments);
     if (!done && done.code() != Code::not_found) {

@@ -1,10 +1,10 @@
 #include "server/relay.hpp"
 
+#include <spdlog/spdlog.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <spdlog/spdlog.h>
 
 #include <atomic>
 #include <chrono>
@@ -37,7 +37,12 @@ class SystemClock final : public Clock {
 class Relay::Body {
  public:
   Body(std::unique_ptr<LogStore> store, Options options)
-      : options_(std::move(options)), config_(options_.config), store_(std::move(store)), context_(1), signals_(context_), drain_(context_) {}
+      : options_(std::move(options)),
+        config_(options_.config),
+        store_(std::move(store)),
+        context_(1),
+        signals_(context_),
+        drain_(context_) {}
 
   Status start() {
     DOORSTEP_ASSIGN(identity_, store_->identity());

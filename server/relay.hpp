@@ -14,8 +14,8 @@ class Relay {
  public:
   struct Options {
     Config config;
-    bool handle_signals = false;   ///< SIGTERM and SIGINT stop it, the second one at once.
-    Clock* clock = nullptr;        ///< null: the system's. Must outlive the relay.
+    bool handle_signals = false;  ///< SIGTERM and SIGINT stop it, the second one at once.
+    Clock* clock = nullptr;       ///< null: the system's. Must outlive the relay.
   };
   /// Loads and checks what the store holds, listens, and serves on threads of its own.
   static Result<std::unique_ptr<Relay>> start(std::unique_ptr<LogStore> store, Options options);

@@ -83,8 +83,10 @@ void Worker::run() {
     {
       std::unique_lock lock(mutex_);
       const auto something = [&] { return stopping_ || !queue_.empty(); };
-      if (checkpointed) wake_.wait(lock, something);
-      else wake_.wait_for(lock, quiet, something);
+      if (checkpointed)
+        wake_.wait(lock, something);
+      else
+        wake_.wait_for(lock, quiet, something);
       if (queue_.empty() && stopping_) break;
       std::size_t bytes = 0;
       while (!queue_.empty() && bytes < batch_bytes_max && jobs.size() < batch_jobs_max) {
@@ -154,8 +156,8 @@ Status Worker::write_one(Batch& batch, std::size_t index) {
   auto& answer = batch.answers[index];
   const auto& what = batch.jobs[index].what;
   if (const auto* append = std::get_if<job::AppendSegments>(&what)) {
-    DOORSTEP_ASSIGN(auto result, ledger_.append_segments(connection, append->carrier, append->space, append->name, append->first,
-                                                         append->segments));
+    DOORSTEP_ASSIGN(auto result,
+                    ledger_.append_segments(connection, append->carrier, append->space, append->name, append->first, append->segments));
     done::SegmentsAppended done{append->space, append->name, result.stored, result.first_new, {}, {}, {}, std::move(result.why)};
     if (result.new_count != 0) {
       const auto from = append->segments.begin() + static_cast<std::ptrdiff_t>(result.new_from);
@@ -185,23 +187,25 @@ void Worker::refuse_all(Batch& batch, const Error& error) {
   for (std::size_t i = 0; i < batch.jobs.size(); ++i) {
     const auto connection = batch.jobs[i].connection;
     auto& answer = batch.answers[i];
-    std::visit(Overloaded{[&](const job::AppendSegments& append) {
-                            Session::Stored stored;
-                            stored.refused = code;
-                            for (const auto& segment : append.segments) stored.bytes += segment->size();
-                            answer = Answer{connection, done::SegmentsAppended{append.space, append.name, stored, 0, {}, {}, {}, error.message()}};
-                          },
-                          [&](const job::AppendRoster& append) {
-                            answer = Answer{connection, done::RosterAppended{append.space, Error(code, error.message()), ledger_.roster(append.space), 0}};
-                          },
-                          [&](const job::Split& split) {
-                            answer = Answer{connection, done::Splitted{split.space, ledger_.heads(split.space), code}};
-                          },
-                          [&](const job::PutProposal& put) {
-                            answer = Answer{connection, done::ProposalPut{put.space, Error(code, error.message()), {}}};
-                          },
-                          [](const auto&) {}},
-               batch.jobs[i].what);
+    std::visit(
+        Overloaded{[&](const job::AppendSegments& append) {
+                     Session::Stored stored;
+                     stored.refused = code;
+                     for (const auto& segment : append.segments) stored.bytes += segment->size();
+                     answer = Answer{connection, done::SegmentsAppended{append.space, append.name, stored, 0, {}, {}, {}, error.message()}};
+                   },
+                   [&](const job::AppendRoster& append) {
+                     answer = Answer{connection,
+                                     done::RosterAppended{append.space, Error(code, error.message()), ledger_.roster(append.space), 0}};
+                   },
+                   [&](const job::Split& split) {
+                     answer = Answer{connection, done::Splitted{split.space, ledger_.heads(split.space), code}};
+                   },
+                   [&](const job::PutProposal& put) {
+                     answer = Answer{connection, done::ProposalPut{put.space, Error(code, error.message()), {}}};
+                   },
+                   [](const auto&) {}},
+        batch.jobs[i].what);
   }
 }
 

@@ -24,28 +24,60 @@ namespace doorstep::relay {
 
 namespace job {
 struct AppendSegments {
-  TransportPublicKey carrier;   ///< Who hands it in.
+  TransportPublicKey carrier;  ///< Who hands it in.
   SpaceId space;
   LogName name;
   Position first = 0;
   std::vector<SharedBytes> segments;
 };
-struct AppendRoster { SpaceId space; Position first; std::vector<Bytes> entries; };
-struct Split { SpaceId space; LogId log; Position position; };
-struct PutProposal { SpaceId space; Proposer from; Bytes bytes; };
-struct LoadSegments { SpaceId space; LogId log; Position after; std::optional<ShortHash> expect; std::size_t bytes_max; };
-struct LoadRoster { SpaceId space; Position from; std::size_t bytes_max; };
-struct LoadProposals { SpaceId space; };
-struct MakeLocator { SpaceId space; LogId log; };
-struct Locate { SpaceId space; LogId log; std::vector<std::pair<Position, ShortHash>> locator; };
+struct AppendRoster {
+  SpaceId space;
+  Position first;
+  std::vector<Bytes> entries;
+};
+struct Split {
+  SpaceId space;
+  LogId log;
+  Position position;
+};
+struct PutProposal {
+  SpaceId space;
+  Proposer from;
+  Bytes bytes;
+};
+struct LoadSegments {
+  SpaceId space;
+  LogId log;
+  Position after;
+  std::optional<ShortHash> expect;
+  std::size_t bytes_max;
+};
+struct LoadRoster {
+  SpaceId space;
+  Position from;
+  std::size_t bytes_max;
+};
+struct LoadProposals {
+  SpaceId space;
+};
+struct MakeLocator {
+  SpaceId space;
+  LogId log;
+};
+struct Locate {
+  SpaceId space;
+  LogId log;
+  std::vector<std::pair<Position, ShortHash>> locator;
+};
 /// The connection is gone. Not answered.
 struct Forget {};
 }  // namespace job
 
 struct Job {
   ConnectionId connection = 0;
-  std::variant<job::AppendSegments, job::AppendRoster, job::Split, job::PutProposal, job::LoadSegments, job::LoadRoster,
-               job::LoadProposals, job::MakeLocator, job::Locate, job::Forget> what;
+  std::variant<job::AppendSegments, job::AppendRoster, job::Split, job::PutProposal, job::LoadSegments, job::LoadRoster, job::LoadProposals,
+               job::MakeLocator, job::Locate, job::Forget>
+      what;
   /// What it holds in memory while it waits.
   std::size_t bytes() const;
 };
@@ -55,26 +87,63 @@ struct SegmentsAppended {
   SpaceId space;
   LogName name;
   Session::Stored stored;
-  Position first_new = 0;                         ///< 0: nothing new.
+  Position first_new = 0;  ///< 0: nothing new.
   std::vector<SharedBytes> new_segments;
   LogHead head;                                   ///< After them. Only if something is new.
   std::optional<std::vector<LogHead>> all_heads;  ///< If a log was split: the space's logs under their new names.
   std::string why;
 };
-struct RosterAppended { SpaceId space; Status status; SharedRoster roster; std::size_t appended = 0; };
-struct Splitted { SpaceId space; std::vector<LogHead> all_heads; Code failed = Code::ok; };
-struct ProposalPut { SpaceId space; Status status; Bytes bytes; };
-struct SegmentsLoaded { SpaceId space; LogId log; Position after; Ledger::Loaded loaded; Code failed = Code::ok; };
-struct RosterLoaded { SpaceId space; Position from; std::vector<Bytes> entries; };
-struct ProposalsLoaded { SpaceId space; std::vector<Bytes> proposals; };
-struct LocatorMade { SpaceId space; LogId log; std::vector<std::pair<Position, ShortHash>> locator; Code failed = Code::ok; };
-struct Located { SpaceId space; LogId log; Position position = 0; Code failed = Code::ok; };
+struct RosterAppended {
+  SpaceId space;
+  Status status;
+  SharedRoster roster;
+  std::size_t appended = 0;
+};
+struct Splitted {
+  SpaceId space;
+  std::vector<LogHead> all_heads;
+  Code failed = Code::ok;
+};
+struct ProposalPut {
+  SpaceId space;
+  Status status;
+  Bytes bytes;
+};
+struct SegmentsLoaded {
+  SpaceId space;
+  LogId log;
+  Position after;
+  Ledger::Loaded loaded;
+  Code failed = Code::ok;
+};
+struct RosterLoaded {
+  SpaceId space;
+  Position from;
+  std::vector<Bytes> entries;
+};
+struct ProposalsLoaded {
+  SpaceId space;
+  std::vector<Bytes> proposals;
+};
+struct LocatorMade {
+  SpaceId space;
+  LogId log;
+  std::vector<std::pair<Position, ShortHash>> locator;
+  Code failed = Code::ok;
+};
+struct Located {
+  SpaceId space;
+  LogId log;
+  Position position = 0;
+  Code failed = Code::ok;
+};
 }  // namespace done
 
 struct Answer {
   ConnectionId connection = 0;
-  std::variant<done::SegmentsAppended, done::RosterAppended, done::Splitted, done::ProposalPut, done::SegmentsLoaded,
-               done::RosterLoaded, done::ProposalsLoaded, done::LocatorMade, done::Located> what;
+  std::variant<done::SegmentsAppended, done::RosterAppended, done::Splitted, done::ProposalPut, done::SegmentsLoaded, done::RosterLoaded,
+               done::ProposalsLoaded, done::LocatorMade, done::Located>
+      what;
 };
 
 class Worker {

@@ -25,6 +25,12 @@ bool is_valid_text(std::string_view text) {
       ++i;
       continue;
     }
+    // U+1000..U+CFFF: nearly all Chinese text. Nothing can be wrong with three such bytes.
+    if (lead >= 0xe1 && lead <= 0xec && text.size() - i >= 3 && (static_cast<std::uint8_t>(text[i + 1]) & 0xc0) == 0x80 &&
+        (static_cast<std::uint8_t>(text[i + 2]) & 0xc0) == 0x80) {
+      i += 3;
+      continue;
+    }
     const std::size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
     if (lead < 0xc2 || lead > 0xf4 || text.size() - i < length) return false;
     std::uint32_t point = lead & (0x7fu >> length);

@@ -1,5 +1,6 @@
 #include "sync/compress.hpp"
 
+#include <zdict.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -82,6 +83,18 @@ Dictionary::Dictionary(ByteView content, int level) : state_(std::make_unique<St
   state_->content = to_bytes(content);
   state_->level = level;
 }
+Bytes Dictionary::content_of(ByteView samples, std::span<const std::size_t> sizes, int level) {
+  constexpr std::size_t header_bytes_max = 4096;  // entropy tables; a few hundred in practice
+  Bytes out(samples.size() + header_bytes_max);
+  ZDICT_params_t parameters{};
+  parameters.compressionLevel = level;
+  const auto size = ZDICT_finalizeDictionary(out.data(), out.size(), samples.data(), samples.size(), samples.data(), sizes.data(),
+                                             static_cast<unsigned>(sizes.size()), parameters);
+  if (ZDICT_isError(size)) return to_bytes(samples);
+  out.resize(size);
+  return out;
+}
+
 Dictionary::~Dictionary() = default;
 Dictionary::Dictionary(Dictionary&&) noexcept = default;
 Dictionary& Dictionary::operator=(Dictionary&&) noexcept = default;

@@ -26,8 +26,8 @@ class Compressor {
   std::unique_ptr<State> state_;
 };
 
-/// Bytes that records resemble, digested for compressing many small ones. Raw content, so nothing has to be trained;
-/// the writer decides what goes in and stores it beside what was packed with it.
+/// Bytes that records resemble, digested for compressing many small ones. The writer decides what goes in and stores it beside what
+/// was packed with it.
 class Dictionary {
  public:
   explicit Dictionary(ByteView content, int level = 1);
@@ -38,6 +38,10 @@ class Dictionary {
   /// Appends the frame to `out`.
   void compress(Compressor& with, ByteView plain, Bytes& out) const;
   Status decompress(Compressor& with, ByteView packed, std::size_t plain_bytes_max, Bytes& plain) const;
+
+  /// Content made of samples: themselves, with the statistics that spare every small frame tables of its own (half its time and a
+  /// good part of its size). The samples as they are if they are too few for that. `sizes` add up to the size of `samples`.
+  static Bytes content_of(ByteView samples, std::span<const std::size_t> sizes, int level = 1);
 
  private:
   struct State;

@@ -8,7 +8,7 @@ namespace doorstep {
 using Hash = FixedBytes<struct HashTag, 32>;              ///< BLAKE2b-256 under a label (crypto.hpp).
 using ShortHash = FixedBytes<struct ShortHashTag, 16>;    ///< The first 16 bytes of a Hash, where DESIGN allows them.
 using SpaceId = FixedBytes<struct SpaceTag, 32>;          ///< Hash of the space's founding roster entry.
-using DeviceId = FixedBytes<struct DeviceTag, 32>;        ///< A device's Ed25519 identity public key.
+using DeviceId = FixedBytes<struct DeviceIdTag, 32>;       ///< A device's Ed25519 identity public key.
 using LogId = FixedBytes<struct LogTag, 16>;              ///< H(space, device, incarnation), or H(log, first diverging segment) for a branch.
 using Incarnation = FixedBytes<struct IncarnationTag, 16>;///< Random; one uninterrupted life of a device's store.
 using RecordId = FixedBytes<struct RecordTag, 16>;        ///< make_record_id(): commits to its author.

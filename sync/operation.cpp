@@ -2,7 +2,7 @@
 //
 //   transaction  flags u8 (1 confirmed, 2 offset, 4 link, 8 clock check, 16 note; others refused)
 //                claimed_ms zigzag  [offset_ms zigzag, not 0]  [link 16]  [peer 32, offset_ms zigzag]  [note text 1..1024]
-//                count, changes
+//                count, changes (each of another record)
 //   change       kind x 2 + creates; [record 16, unless it creates]; count >= 1, operations
 //   operation    field; supersedes x 4 + has_subfield x 2 + has_element; [element 1..32]; [subfield, not 0];
 //                dots; value
@@ -75,6 +75,15 @@ Operation get_operation(Decoder& in, const Author& author, Counter counter) {
   }
   operation.value = get_value(in);
   return operation;
+}
+
+// A record's operations stand together, so that whoever merges them sees all that the transaction did to it.
+bool changes_a_record_twice(const Transaction& transaction) {
+  std::vector<std::pair<RecordId, KindId>> records;
+  records.reserve(transaction.changes.size());
+  for (const auto& change : transaction.changes) records.emplace_back(change.record, change.kind);
+  std::sort(records.begin(), records.end());
+  return std::adjacent_find(records.begin(), records.end()) != records.end();
 }
 
 }  // namespace
@@ -162,6 +171,7 @@ Transaction get_transaction(Decoder& in, const Author& author) {
     change.operations.reserve(std::min<std::size_t>(count, 256));
     for (std::size_t k = 0; k < count && !in.failed(); ++k) change.operations.push_back(get_operation(in, author, next++));
   }
+  if (transaction.changes.size() > 1 && changes_a_record_twice(transaction)) in.fail("a transaction changes a record twice");
   return transaction;
 }
 

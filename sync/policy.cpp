@@ -57,6 +57,14 @@ std::vector<Ranked> best_first(const Record& record, const Register& reg, Policy
   return out;
 }
 
+// Adds the best sibling of each further value. Not by comparing all with all: nothing bounds how many siblings an author can make.
+void keep_distinct(std::vector<const Sibling*>& distinct, const std::vector<Ranked>& ranked) {
+  const auto before = [](const Value* a, const Value* b) { return *a < *b; };
+  std::set<const Value*, decltype(before)> seen({&ranked.front().sibling->value}, before);
+  for (const auto& each : ranked)
+    if (seen.insert(&each.sibling->value).second) distinct.push_back(each.sibling);
+}
+
 // `owner`: something waits for who may approve. Without an owner's value that is any proposal of a value; with one, any other value,
 // be it a proposal or a second owner's.
 bool owner_must_look(const Reading& reading) {
@@ -73,8 +81,9 @@ bool is_conflict(const Reading& reading, Policy policy, const std::vector<Ranked
     case Policy::once: return reading.distinct.size() > 1;
     case Policy::owner: return owner_must_look(reading);
     case Policy::furthest:  // incompatible ends: another value as far as the one shown
-      return std::any_of(ranked.begin(), ranked.end(),
-                         [&](const Ranked& each) { return each.rank == ranked.front().rank && each.sibling->value != reading.shown->value; });
+      return std::any_of(ranked.begin(), ranked.end(), [&](const Ranked& each) {
+        return each.rank == ranked.front().rank && each.sibling->value != reading.shown->value;
+      });
   }
   return false;
 }
@@ -87,10 +96,8 @@ Reading read_register(const Record& record, const Register& reg, Policy policy, 
   Reading out;
   const auto ranked = best_first(record, reg, policy, order, creator);
   if (ranked.empty()) return out;
-  const auto before = [](const Value* a, const Value* b) { return *a < *b; };
-  std::set<const Value*, decltype(before)> seen(before);
-  for (const auto& each : ranked)
-    if (seen.insert(&each.sibling->value).second) out.distinct.push_back(each.sibling);
+  out.distinct.push_back(ranked.front().sibling);
+  if (ranked.size() > 1) keep_distinct(out.distinct, ranked);
   out.shown = ranked.front().sibling;
   out.unconfirmed = policy == Policy::owner && !record.marks()[out.shown->mark].approves;
   out.defect = policy == Policy::once && out.distinct.size() > 1;

@@ -37,11 +37,11 @@ class ValueOrder {
 };
 
 struct Reading {
-  const Sibling* shown = nullptr;          ///< nullptr: nothing to show. May hold no value: the field was cleared.
-  std::vector<const Sibling*> distinct;    ///< The best sibling of each distinct value, best first by the policy: `shown` is the first.
-  bool conflict = false;                   ///< Belongs in the inbox.
-  bool unconfirmed = false;                ///< `owner`: a proposal is shown because there is no owner's value.
-  bool defect = false;                     ///< `once`: a second, different value was written.
+  const Sibling* shown = nullptr;        ///< nullptr: nothing to show. May hold no value: the field was cleared.
+  std::vector<const Sibling*> distinct;  ///< The best sibling of each distinct value, best first by the policy: `shown` is the first.
+  bool conflict = false;                 ///< Belongs in the inbox.
+  bool unconfirmed = false;              ///< `owner`: a proposal is shown because there is no owner's value.
+  bool defect = false;                   ///< `once`: a second, different value was written.
 };
 
 /// Tells whether a comes after b among concurrent siblings: confirmed time, corrected time, causal counter, dot (invariant 4).

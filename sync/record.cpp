@@ -48,9 +48,9 @@ struct Entry {
   Dot dot;
   const Operation* operation;
   std::uint32_t offset;
-  std::uint32_t mark;           // no meaning in quarantine
-  bool resolves, approves;      // neither in quarantine
-  bool counts;                  // stands, or is quarantined and was closed by one that counts
+  std::uint32_t mark;       // no meaning in quarantine
+  bool resolves, approves;  // neither in quarantine
+  bool counts;              // stands, or is quarantined and was closed by one that counts
   bool closed = false;
   std::uint32_t causal = 1;
   std::vector<std::size_t> targets = {};  // what it names that is here
@@ -143,16 +143,21 @@ bool mark_before(const Mark& a, const Mark& b) { return Dot{a.device, a.first} <
 
 Record Record::evaluate(KindId kind, std::vector<MarkedOperations> transactions) {
   std::sort(transactions.begin(), transactions.end(), [](const auto& a, const auto& b) { return mark_before(a.mark, b.mark); });
-  transactions.erase(std::unique(transactions.begin(), transactions.end(), [](const auto& a, const auto& b) { return !mark_before(a.mark, b.mark); }),
-                     transactions.end());
+  transactions.erase(
+      std::unique(transactions.begin(), transactions.end(), [](const auto& a, const auto& b) { return !mark_before(a.mark, b.mark); }),
+      transactions.end());
   Record out(kind);
   std::map<Address, Entries> by_address;
   for (const auto& [mark, operations, quarantined] : transactions) {
     const auto index = static_cast<std::uint32_t>(out.marks_.size());
     if (!quarantined) out.marks_.push_back(mark);
     for (const auto& [offset, operation] : operations)
-      by_address[operation.address].push_back({.dot = {mark.device, mark.first + offset}, .operation = &operation, .offset = offset, .mark = index,
-                                               .resolves = mark.resolves && !quarantined, .approves = mark.approves && !quarantined,
+      by_address[operation.address].push_back({.dot = {mark.device, mark.first + offset},
+                                               .operation = &operation,
+                                               .offset = offset,
+                                               .mark = index,
+                                               .resolves = mark.resolves && !quarantined,
+                                               .approves = mark.approves && !quarantined,
                                                .counts = !quarantined});
   }
   for (auto& [address, entries] : by_address)
@@ -162,7 +167,8 @@ Record Record::evaluate(KindId kind, std::vector<MarkedOperations> transactions)
 }
 
 const Register* Record::find(const Address& address) const {
-  const auto at = std::lower_bound(registers_.begin(), registers_.end(), address, [](const Register& r, const Address& a) { return r.address < a; });
+  const auto at =
+      std::lower_bound(registers_.begin(), registers_.end(), address, [](const Register& r, const Address& a) { return r.address < a; });
   return at != registers_.end() && at->address == address ? &*at : nullptr;
 }
 
@@ -179,7 +185,8 @@ bool Record::created() const {
 Register& Record::at(const Address& address) {
   // Operations mostly come in the order of addresses, on a new record: the end is the usual place.
   if (registers_.empty() || registers_.back().address < address) return registers_.emplace_back(Register{address, {}, {}});
-  const auto at = std::lower_bound(registers_.begin(), registers_.end(), address, [](const Register& r, const Address& a) { return r.address < a; });
+  const auto at =
+      std::lower_bound(registers_.begin(), registers_.end(), address, [](const Register& r, const Address& a) { return r.address < a; });
   if (at != registers_.end() && at->address == address) return *at;
   return *registers_.insert(at, Register{address, {}, {}});
 }
@@ -201,7 +208,8 @@ bool addresses_are_distinct(const std::vector<PlacedOperation>& operations) {
 }  // namespace
 
 const Sibling* Record::sibling(const Register& reg, const Dot& named) const {
-  const auto at = std::lower_bound(reg.siblings.begin(), reg.siblings.end(), named, [&](const Sibling& s, const Dot& d) { return dot(s) < d; });
+  const auto at =
+      std::lower_bound(reg.siblings.begin(), reg.siblings.end(), named, [&](const Sibling& s, const Dot& d) { return dot(s) < d; });
   return at != reg.siblings.end() && dot(*at) == named ? &*at : nullptr;
 }
 
@@ -217,7 +225,8 @@ std::uint32_t Record::causal(const Register& reg, const Dot& named) const {
 bool Record::is_awaited(const MarkedOperations& transaction) const {
   return std::any_of(transaction.operations.begin(), transaction.operations.end(), [&](const PlacedOperation& placed) {
     const Register* reg = find(placed.operation.address);
-    return reg && std::binary_search(reg->awaited.begin(), reg->awaited.end(), Dot{transaction.mark.device, transaction.mark.first + placed.offset});
+    return reg && std::binary_search(reg->awaited.begin(), reg->awaited.end(),
+                                     Dot{transaction.mark.device, transaction.mark.first + placed.offset});
   });
 }
 
@@ -235,15 +244,16 @@ bool Record::can_apply(const MarkedOperations& transaction, const Arrived& arriv
       else if (named == Dot{transaction.mark.device, transaction.mark.first + offset} || arrived(named))
         return false;
     }
-    if (gate_of(operation.address.field) == Gate::guarded && !transaction.mark.resolves && closed != 0 && siblings + closed > 1) return false;
+    if (gate_of(operation.address.field) == Gate::guarded && !transaction.mark.resolves && closed != 0 && siblings + closed > 1)
+      return false;
   }
   return true;
 }
 
 void Record::apply_operation(std::uint32_t mark, const PlacedOperation& placed) {
-  const auto& [offset, operation] = placed;
+  const Operation& operation = placed.operation;
   Register& reg = at(operation.address);
-  Sibling added{mark, offset, 1, operation.value, {}};
+  Sibling added{mark, placed.offset, 1, operation.value, {}};
   Closing closing(gate_of(operation.address.field), marks_[mark].resolves, marks_[mark].approves);
   added.supersedes.reserve(operation.supersedes.size());
   for (const auto& named : operation.supersedes) {
@@ -259,7 +269,8 @@ void Record::apply_operation(std::uint32_t mark, const PlacedOperation& placed) 
     };
     std::erase_if(reg.siblings, [&](const Sibling& each) { return closing.closes(marks_[each.mark].approves) && is_named(dot(each)); });
   }
-  const auto place = std::upper_bound(reg.siblings.begin(), reg.siblings.end(), added, [&](const Sibling& a, const Sibling& b) { return dot(a) < dot(b); });
+  const auto place = std::upper_bound(reg.siblings.begin(), reg.siblings.end(), added,
+                                      [&](const Sibling& a, const Sibling& b) { return dot(a) < dot(b); });
   reg.siblings.insert(place, std::move(added));
 }
 

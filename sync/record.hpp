@@ -17,13 +17,13 @@ namespace doorstep {
 /// A transaction that touched the record: who, which counters, when, and what its author might close here.
 struct Mark {
   DeviceNumber device = 0;
-  Counter first = 0;             ///< Of the transaction, not of this record's operations in it.
+  Counter first = 0;  ///< Of the transaction, not of this record's operations in it.
   std::int64_t claimed_ms = 0;
   std::int64_t offset_ms = 0;
-  bool confirmed = false;        ///< By the rule of DESIGN invariant 4, decided when it was applied.
-  bool resolves = false;         ///< The author's role may resolve this kind at that position.
-  bool approves = false;         ///< ... may approve it: an owner's value, not a proposal.
-  bool creates = false;          ///< It holds the record's creating change.
+  bool confirmed = false;  ///< By the rule of DESIGN invariant 4, decided when it was applied.
+  bool resolves = false;   ///< The author's role may resolve this kind at that position.
+  bool approves = false;   ///< ... may approve it: an owner's value, not a proposal.
+  bool creates = false;    ///< It holds the record's creating change.
 
   std::int64_t corrected_ms() const { return claimed_ms + offset_ms; }
   bool operator==(const Mark&) const = default;
@@ -31,7 +31,7 @@ struct Mark {
 
 /// An operation with its place in the transaction; supersessions that are void (log.hpp) are already left out.
 struct PlacedOperation {
-  std::uint32_t offset = 0;      ///< counter - mark.first
+  std::uint32_t offset = 0;  ///< counter - mark.first
   Operation operation;
 };
 
@@ -47,14 +47,14 @@ struct MarkedOperations {
 
 struct Superseded {
   Dot dot;
-  std::uint32_t causal = 0;      ///< Its causal counter; 0 while it has not arrived, or does not count (quarantined).
+  std::uint32_t causal = 0;  ///< Its causal counter; 0 while it has not arrived, or does not count (quarantined).
   bool operator==(const Superseded&) const = default;
 };
 
 struct Sibling {
-  std::uint32_t mark = 0;        ///< Index into Record::marks().
+  std::uint32_t mark = 0;  ///< Index into Record::marks().
   std::uint32_t offset = 0;
-  std::uint32_t causal = 1;      ///< One above the highest it names; never claimed (invariant 4). 0 in or behind a circle.
+  std::uint32_t causal = 1;  ///< One above the highest it names; never claimed (invariant 4). 0 in or behind a circle.
   Value value;
   std::vector<Superseded> supersedes;
   bool operator==(const Sibling&) const = default;

@@ -69,10 +69,10 @@ class [[nodiscard]] Result {
   bool ok() const { return value_.has_value(); }
   T& value() & { DOORSTEP_CHECK(ok()); return *value_; }
   const T& value() const& { DOORSTEP_CHECK(ok()); return *value_; }
-  T&& value() && { DOORSTEP_CHECK(ok()); return *std::move(value_); }
+  T value() && { DOORSTEP_CHECK(ok()); return *std::move(value_); }  // a value, so that `for (auto& x : *f())` is safe
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
-  T&& operator*() && { return std::move(*this).value(); }
+  T operator*() && { return std::move(*this).value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
   const Error& error() const { DOORSTEP_CHECK(!ok()); return *error_; }

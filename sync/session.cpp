@@ -13,6 +13,7 @@ namespace {
 enum MessageType : std::uint8_t {
   type_hello = 1, type_spaces = 2, type_heads = 3, type_compared = 4, type_roster = 5, type_log = 6, type_segments = 7, type_stored = 8,
   type_refused = 9, type_proposal = 10, type_locator = 11, type_split = 12, type_ping = 13, type_pong = 14, type_bye = 15,
+  type_roster_stored = 16,
 };
 
 struct Hello {
@@ -37,11 +38,19 @@ struct Spaces {
   template <class Archive>
   void serialize(Archive& archive) { archive(bounded<limits::spaces_per_session_max>(spaces)); }
 };
+struct ListedLog {
+  LogId log;
+  Position position = 0;
+  ShortHash hash;
+  DeviceTag device;
+  template <class Archive>
+  void serialize(Archive& archive) { archive(log, position, hash, device); }
+};
 struct Heads {
   std::uint64_t space = 0;
   Position roster_size = 0;
   ShortHash roster_head;
-  std::vector<Reference> logs;
+  std::vector<ListedLog> logs;
   template <class Archive>
   void serialize(Archive& archive) { archive(space, roster_size, roster_head, bounded<limits::logs_per_space_max>(logs)); }
 };
@@ -76,6 +85,12 @@ struct RefusedMessage {
   std::uint16_t code = 0;
   template <class Archive>
   void serialize(Archive& archive) { archive(log, position, code); }
+};
+struct RosterStoredMessage {
+  std::uint64_t space = 0;
+  Position size = 0;
+  template <class Archive>
+  void serialize(Archive& archive) { archive(space, size); }
 };
 struct ProposalMessage {
   std::uint64_t space = 0;
@@ -172,7 +187,15 @@ void Session::close(Code code) {
 }
 
 void Session::ping() {
-  if (!closed_) send(type_ping, {});
+  if (closed_) return;
+  ++pings_;
+  send(type_ping, {});
+}
+
+void Session::release_pongs() {
+  DOORSTEP_CHECK(pong_holds_ > 0);
+  if (--pong_holds_ > 0 || closed_) return;
+  for (; pongs_owed_ > 0; --pongs_owed_) send(type_pong, {});
 }
 
 Session::Space* Session::find(const SpaceId& space) {
@@ -279,10 +302,10 @@ void Session::on_compared() {
 // The digests agree: the peer's heads are ours, without being sent.
 void Session::assume_level(Space& space) {
   space.peer_heads = space.heads_sent = true;
-  space.peer_roster = space.roster_promised = space.mine.roster_size;
-  std::vector<Reference> logs;
+  space.peer_roster = space.peer_roster_stored = space.roster_promised = space.mine.roster_size;
+  std::vector<effect::PeerHead> logs;
   for (const auto& [id, log] : space.logs)
-    if (log.mine != 0) logs.push_back({id, log.mine, shorten(log.mine_hash)});
+    if (log.mine != 0) logs.push_back({id, log.mine, shorten(log.mine_hash), tag_of(log.name.device)});
   apply_peer_heads(space, logs);
 }
 
@@ -295,7 +318,7 @@ void Session::send_heads(Space& space) {
   heads.roster_head = shorten(space.mine.roster_head);
   if (space.mine.readable)
     for (const auto& [id, log] : space.logs)
-      if (log.mine != 0) heads.logs.push_back({id, log.mine, shorten(log.mine_hash)});
+      if (log.mine != 0) heads.logs.push_back({id, log.mine, shorten(log.mine_hash), tag_of(log.name.device)});
   space.heads_sent = true;
   send(type_heads, encode(heads));
 }
@@ -310,17 +333,19 @@ void Session::on_heads(ByteView payload) {
   }
   space->differs = true;
   space->peer_heads = true;
-  space->peer_roster = std::min(heads->roster_size, space->mine.roster_size);
+  space->peer_roster = space->peer_roster_stored = std::min(heads->roster_size, space->mine.roster_size);
   space->roster_promised = heads->roster_size;
   space->peer_roster_head = heads->roster_head;
   if (heads->roster_size == space->mine.roster_size && heads->roster_size != 0 && heads->roster_head != shorten(space->mine.roster_head))
     space->roster_fork = true;
   if (!space->heads_sent) send_heads(*space);
-  apply_peer_heads(*space, heads->logs);
+  std::vector<effect::PeerHead> logs;
+  for (const auto& log : heads->logs) logs.push_back({log.log, log.position, log.hash, log.device});
+  apply_peer_heads(*space, logs);
   pump();
 }
 
-void Session::apply_peer_heads(Space& space, const std::vector<Reference>& logs) {
+void Session::apply_peer_heads(Space& space, const std::vector<effect::PeerHead>& logs) {
   effect::PeerHeads heads{space.mine.space, space.roster_promised, {}};
   for (auto& [id, log] : space.logs) {
     log.peer = log.sent = 0;
@@ -329,7 +354,7 @@ void Session::apply_peer_heads(Space& space, const std::vector<Reference>& logs)
     log.splitting = false;
   }
   for (const auto& theirs : logs) {
-    heads.logs.emplace_back(theirs.log, theirs.position, theirs.hash);
+    heads.logs.push_back(theirs);
     Log& log = space.logs[theirs.log];
     log.promised = theirs.position;
     if (theirs.position > log.mine) continue;  // they are ahead, and will find out whether ours leads there
@@ -348,12 +373,24 @@ void Session::apply_peer_heads(Space& space, const std::vector<Reference>& logs)
 
 void Session::update(Space& space, const SpaceSummary& now) {
   space.mine = now;
-  for (auto& [id, log] : space.logs) log.mine = 0;
+  std::map<LogId, Position> before;
+  for (auto& [id, log] : space.logs) before[id] = std::exchange(log.mine, 0);
   for (const auto& head : now.logs) {
     Log& log = space.logs[head.id];
     log.name = head.name;
     log.mine = head.position;
     log.mine_hash = head.hash;
+  }
+  // A log that became shorter was split, perhaps for another session: what stood above goes on under a branch's name.
+  for (const auto& [id, position] : before) {
+    Log& log = space.logs[id];
+    if (log.mine >= position) continue;
+    log.promised = std::min(log.promised, log.mine);
+    log.peer = std::min(log.peer, log.mine);
+    log.sent = std::min(log.sent, log.mine);
+    log.peer_hash.reset();
+    for (; !log.unacknowledged.empty() && log.unacknowledged.back().first > log.mine; log.unacknowledged.pop_back())
+      in_flight_ -= log.unacknowledged.back().second;
   }
 }
 
@@ -523,13 +560,20 @@ void Session::on_message(ByteView message) {
     case type_compared: return on_compared();
     case type_roster: return on_roster(payload);
     case type_log: return on_log(payload);
+    case type_roster_stored: return on_roster_acknowledged(payload);
     case type_segments: return on_segments(payload);
     case type_stored: return on_stored(payload);
     case type_refused: return on_refused(payload);
     case type_proposal: return on_proposal(payload);
     case type_locator: return on_locator_message(payload);
     case type_split: return on_split(payload);
-    case type_ping: return send(type_pong, {});
+    case type_ping:
+      if (pong_holds_ > 0) {
+        ++pongs_owed_;
+        return;
+      }
+      return send(type_pong, {});
+    case type_pong: ++pongs_; return;
     case type_bye: {
       const auto code = decode<std::uint16_t>(payload, "bye");
       return fail(code ? static_cast<Code>(*code) : Code::protocol);
@@ -560,7 +604,18 @@ void Session::on_roster_stored(const SpaceId& id, const SpaceSummary& now, Statu
   } else if (!status) {
     return close(status.code());
   }
-  space->peer_roster = std::max(space->peer_roster, std::min(space->roster_promised, now.roster_size));
+  const Position theirs = std::min(space->roster_promised, now.roster_size);
+  space->peer_roster = std::max(space->peer_roster, theirs);
+  space->peer_roster_stored = std::max(space->peer_roster_stored, theirs);
+  if (status) send(type_roster_stored, encode(RosterStoredMessage{space->index, now.roster_size}));
+  pump();
+}
+
+void Session::on_roster_acknowledged(ByteView payload) {
+  auto message = decode<RosterStoredMessage>(payload, "roster stored");
+  Space* space = message ? by_index(message->space) : nullptr;
+  if (!space) return fail(Code::protocol);
+  space->peer_roster_stored = std::max(space->peer_roster_stored, std::min(message->size, space->mine.roster_size));
   pump();
 }
 
@@ -724,7 +779,7 @@ void Session::check_level() {
   for (const auto& space : spaces_) {
     if (!space->peer_heads || !space->heads_sent) return;
     if (space->roster_fork) continue;
-    if (space->mine.roster_size < space->roster_promised || space->peer_roster < space->mine.roster_size) return;
+    if (space->mine.roster_size < space->roster_promised || space->peer_roster_stored < space->mine.roster_size) return;
     for (const auto& [id, log] : space->logs) {
       if (log.splitting) return;
       if (space->mine.readable && log.refused == Code::ok && log.peer < log.mine) return;

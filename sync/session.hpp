@@ -42,6 +42,10 @@ struct LogName {
   bool operator==(const LogName&) const = default;
 };
 
+/// The first four bytes of a device's identity: lets a device find logs of its own, that it no longer knows, in a peer's heads.
+using DeviceTag = FixedBytes<struct DeviceTagTag, 4>;
+inline DeviceTag tag_of(const DeviceId& device) { return DeviceTag::from(device.view().first(4)); }
+
 struct LogHead {
   LogName name;
   LogId id;                       ///< name.id(space)
@@ -83,7 +87,8 @@ struct LoadSegments { SpaceId space; LogId log; Position after; std::optional<Sh
 struct AppendRoster { SpaceId space; Position first; std::vector<Bytes> entries; };
 struct AppendSegments { SpaceId space; LogName log; Position first; std::vector<Bytes> segments; };
 struct PeerHello { std::optional<StoreId> store; DeviceId receipt_key; std::int64_t now_ms; };
-struct PeerHeads { SpaceId space; Position roster_size; std::vector<std::tuple<LogId, Position, ShortHash>> logs; };
+struct PeerHead { LogId log; Position position; ShortHash hash; DeviceTag device; };
+struct PeerHeads { SpaceId space; Position roster_size; std::vector<PeerHead> logs; };
 /// The roster is level: a replica may now seal what is pending (then on_new_segments).
 struct SpaceReady { SpaceId space; };
 struct PeerStored { SpaceId space; LogId log; Position position; std::optional<Receipt> receipt; };
@@ -144,6 +149,12 @@ class Session {
   /// Sends a log again from above `after`, for a receipt that got lost: what the peer has it acknowledges again.
   void resend(const SpaceId& space, const LogId& log, Position after);
   void ping();
+  /// Answers to pings wait until as many releases: whoever asked for something that takes the body time (a proposal stored, the
+  /// waiting ones loaded) knows with the pong that it is done. A device that must not leave before that pings and waits.
+  void hold_pongs() { ++pong_holds_; }
+  void release_pongs();
+  std::uint64_t pings() const { return pings_; }   ///< Sent.
+  std::uint64_t pongs() const { return pongs_; }   ///< Received.
   /// Says goodbye.
   void close(Code code);
 
@@ -182,7 +193,8 @@ class Session {
     bool roster_fork = false;
     bool split_open = false;                ///< The body is splitting: heads wait for the new summary.
     Bytes heads_waiting;
-    Position peer_roster = 0;
+    Position peer_roster = 0;               ///< Sent up to here, or had.
+    Position peer_roster_stored = 0;        ///< The peer has it, durably.
     ShortHash peer_roster_head;
     Position roster_promised = 0;
     std::map<LogId, Log> logs;
@@ -195,6 +207,7 @@ class Session {
   void on_heads(ByteView payload);
   void on_compared();
   void on_roster(ByteView payload);
+  void on_roster_acknowledged(ByteView payload);
   void on_log(ByteView payload);
   void on_segments(ByteView payload);
   void on_stored(ByteView payload);
@@ -206,7 +219,7 @@ class Session {
   void begin();
   void send_heads(Space& space);
   void update(Space& space, const SpaceSummary& now);
-  void apply_peer_heads(Space& space, const std::vector<Reference>& logs);
+  void apply_peer_heads(Space& space, const std::vector<effect::PeerHead>& logs);
   void split(Space& space, const LogId& log, Position position, bool tell);
   void assume_level(Space& space);
   std::pair<Space*, Log*> log_by_number(std::uint64_t number);
@@ -229,6 +242,8 @@ class Session {
   std::size_t in_flight_ = 0;
   std::size_t received_unstored_ = 0;
   std::size_t appends_open_ = 0;
+  std::uint64_t pings_ = 0, pongs_ = 0, pongs_owed_ = 0;
+  std::size_t pong_holds_ = 0;
   ShortHash peer_digest_;
   std::optional<StoreId> peer_store_;
   bool peer_hello_ = false, summaries_ = false, hello_sent_ = false, compared_ = false, level_ = false, closed_ = false;

@@ -171,12 +171,12 @@ Result<SpaceInfo> App::space(Replica& replica) const {
 }
 
 Result<App::Place> App::place(Replica& replica, std::string_view id) const {
-  DOORSTEP_ASSIGN(const auto where, spaces(replica));
   const std::string wanted = lower(id);
   constexpr std::size_t digits = 2 * RecordId::size_bytes;
   if (!is_hex(wanted) || wanted.size() < 6 || wanted.size() > digits)
     return Error(Code::invalid_argument,
                  "\"" + std::string(id.substr(0, 40)) + "\" is no record id: 32 hexadecimal digits, or the first 6 or more");
+  DOORSTEP_ASSIGN(const auto where, spaces(replica));
   if (wanted.size() == digits) {
     DOORSTEP_ASSIGN(const RecordId record, RecordId::parse(wanted));
     for (const auto& info : where) {

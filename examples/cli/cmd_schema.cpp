@@ -62,7 +62,9 @@ Runner define_schema_show(CLI::App& command, Language language) {
     const Schema& schema = Schema::builtin();
     if (name->empty()) {
       if (app.json()) {
-        DOORSTEP_TRY(app.print_line(schema.to_json()));
+        std::string document = schema.to_json();
+        std::erase(document, '\n');  // between members only: inside of texts a line end is written \n
+        DOORSTEP_TRY(app.print_line(document));
         return 0;
       }
       Table table(

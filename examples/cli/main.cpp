@@ -59,7 +59,7 @@ constexpr Text footer = {
 
 /// The language is needed before the options are read, since they have help texts.
 Language language_of(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
+  for (int i = argc - 1; i > 0; --i) {  // the last one counts
     const std::string_view argument = argv[i];
     const std::string_view value = argument.starts_with("--lang=")        ? argument.substr(7)
                                    : argument == "--lang" && i + 1 < argc ? std::string_view(argv[i + 1])
@@ -85,6 +85,7 @@ int run(int argc, char** argv) {
                "doorstep");
   app.set_version_flag("--version", std::string("doorstep ") + version);
   app.footer(help(language, footer));
+  app.option_defaults()->take_last();  // `--lang en … --lang zh`: a script's default and what it wants just here
   app.add_option("--store", options.store, help(language, {"数据目录", "the store's directory"}))->envname("DOORSTEP_STORE");
   app.add_option("--passphrase-file", options.passphrase_file,
                  help(language, {"口令在此文件的第一行；不给则在终端输入", "its first line is the passphrase; else the terminal is asked"}))
@@ -99,6 +100,7 @@ int run(int argc, char** argv) {
   app.add_flag("--test-identities", options.test_identities,
                help(language, {"接受99开头的测试身份证号", "accept citizen ids of the unassigned area 99"}))
       ->envname("DOORSTEP_TEST_IDENTITIES");
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   app.require_subcommand(1);
   app.fallthrough();
 

@@ -149,15 +149,13 @@ Status Core::load_all() {
   opened_.clear();
   opened_chunk_ = {};
   dictionaries_.clear();
-  dictionary_ = 0;
-  dictionary_sample_.clear();
+  dictionary_samples_.clear();
   {
     DOORSTEP_ASSIGN(Statement rows, database_->prepare("SELECT n, bytes FROM dictionary"));
     for (;;) {
       DOORSTEP_ASSIGN(const bool row, rows.step());
       if (!row) break;
       dictionaries_.emplace(rows.column_int(0), Dictionary(rows.column_blob(1)));
-      dictionary_ = std::max(dictionary_, rows.column_int(0));
     }
   }
   std::vector<SpaceState> found;
@@ -280,8 +278,7 @@ Status Core::lock() {
   opened_.clear();
   opened_chunk_ = {};
   dictionaries_.clear();
-  wipe(dictionary_sample_);
-  dictionary_sample_.clear();
+  dictionary_samples_.clear();
   fresh.clear();
   vault_->lock();
   identity_.reset();

@@ -120,8 +120,8 @@ class Core : public std::enable_shared_from_this<Core> {
     const std::vector<Reference>* references = nullptr;   ///< nullptr: our own, nothing to prove.
   };
   /// Merges one transaction into its records, or says why it has to wait in quarantine.
-  Result<Reason> merge(SpaceState& space, const Transaction& transaction, const Incoming& incoming);
-  Status merge_change(SpaceState& space, const Mark& mark, const RecordChange& change, std::uint32_t offset, const Incoming& incoming,
+  Result<Reason> merge(SpaceState& space, Transaction transaction, const Incoming& incoming);
+  Status merge_change(SpaceState& space, const Mark& mark, RecordChange change, std::uint32_t offset, const Incoming& incoming,
                       StoredRecord* loaded);
   Mark mark_of(SpaceState& space, const Transaction& transaction, const RecordChange& change, const Incoming& incoming) const;
   std::uint8_t rights_of(SpaceState& space, const Incoming& incoming, KindId kind) const;
@@ -189,7 +189,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Status open_database();
   Status load_secrets();
   Status insert_space(SpaceState& space);
-  Status choose_dictionary(ByteView sample);
+  Status choose_dictionary(KindId kind, ByteView sample);
   Status write_digest(SpaceState& space);
   void collect_keys(SpaceState& space, const StoredRecord& stored, std::set<std::pair<std::int64_t, std::string>>& keys) const;
   bool has_conflict(const Record& record) const;
@@ -211,10 +211,14 @@ class Core : public std::enable_shared_from_this<Core> {
   std::map<SpaceId, SpaceState> spaces_;
   Compressor compressor_;
 
-  // The dictionary that packs record bodies: made of the first records that this store held.
+  // The dictionaries that pack record bodies, one a kind (its number is the kind's): made of the first such records here.
   std::map<std::int64_t, Dictionary> dictionaries_;
-  std::int64_t dictionary_ = 0;
-  Bytes dictionary_sample_;
+  struct DictionarySample {
+    Bytes bytes;
+    std::vector<std::size_t> sizes;
+    ~DictionarySample() { wipe(bytes); }
+  };
+  std::map<KindId, DictionarySample> dictionary_samples_;
 
   // The last segments that were opened: evaluation and history often ask for neighbours.
   struct OpenedSegment {

@@ -14,6 +14,8 @@ std::string sortable(Wide number) {
   return out;
 }
 
+std::string sortable64(std::int64_t number) { return sortable(Wide{number} << 64).substr(0, 8); }
+
 std::string number_key(std::int64_t mantissa, int scale) {
   Wide scaled = mantissa;
   for (int i = scale; i < 9; ++i) scaled *= 10;
@@ -28,8 +30,8 @@ std::string whole_key(const Value& value) {
     std::string operator()(const Decimal& decimal) const { return number_key(decimal.mantissa, decimal.scale); }
     std::string operator()(const std::string& text) const { return 't' + text; }
     std::string operator()(const CodeText& code) const { return 'c' + code.text; }
-    std::string operator()(const Date& date) const { return 'd' + sortable(date.days).substr(10); }
-    std::string operator()(const Timestamp& time) const { return 'm' + sortable(time.ms).substr(8); }
+    std::string operator()(const Date& date) const { return 'd' + sortable64(date.days); }
+    std::string operator()(const Timestamp& time) const { return 'm' + sortable64(time.ms); }
     std::string operator()(const RecordId& record) const { return 'r' + std::string(text_view(record.view())); }
     std::string operator()(const Bytes& bytes) const { return 'x' + std::string(text_view(bytes)); }
   };

@@ -22,7 +22,7 @@ class Link::Body {
   void on_work(std::function<void()> callback);
   void close();
   bool ended() const { return ended_; }
-  bool done() const { return level_ && outbox_.empty() && (!joining_ || proposed_); }
+  bool done() const { return level_ && session_.level() && outbox_.empty() && (!joining_ || proposed_) && session_.pongs() >= pongs_awaited_; }
   SyncReport report();
 
   std::vector<SpaceId> spaces_;
@@ -55,6 +55,7 @@ class Link::Body {
   void offer_fresh();
   void warn(std::string text);
   void flush_outbox();
+  void ask_for_proposals();
 
   std::shared_ptr<Core> core_;
   RelayAddress relay_;
@@ -62,9 +63,9 @@ class Link::Body {
   Session session_;
   std::deque<Bytes> outbox_;
   DeviceId receipt_key_;
-  std::map<SpaceId, std::pair<LogId, Position>> own_ahead_;  ///< The peer's head of our own log, while we have less.
+  std::map<SpaceId, std::map<LogId, Position>> own_ahead_;  ///< The peer's heads of our own logs, while we have less.
   std::set<SpaceId> ready_;
-  std::uint64_t fresh_seen_ = 0, roster_seen_ = 0;
+  std::uint64_t fresh_seen_ = 0, roster_seen_ = 0, pongs_awaited_ = 0;
   int callback_ = -1;
   bool connected_ = false, level_ = false, ended_ = false, proposed_ = false;
   std::int64_t last_heard_ms_ = 0, last_ping_ms_ = 0;
@@ -80,7 +81,7 @@ bool names(const std::vector<RelayAddress>& relays, const TransportPublicKey& ke
 
 }  // namespace
 
-Result<Link> Link::start(Replica& replica, const RelayAddress& relay) {
+Result<Link> Link::start(Replica& replica, const RelayAddress& relay, bool as_member) {
   const auto core = replica.core();
   const std::lock_guard guard(core->mutex);
   DOORSTEP_TRY(core->require_open());
@@ -91,7 +92,9 @@ Result<Link> Link::start(Replica& replica, const RelayAddress& relay) {
       if (names(space.roster->relays(), relay.key)) spaces.push_back(id);
     } else if (!invitation && !space.invitation.empty()) {
       auto parsed = Invitation::from_uri(space.invitation);
-      if (parsed && names(parsed->relays, relay.key)) invitation = std::move(*parsed);
+      if (!parsed || !names(parsed->relays, relay.key)) continue;
+      if (as_member) spaces.push_back(id);
+      else invitation = std::move(*parsed);
     }
   }
   Session::Options options;
@@ -314,13 +317,14 @@ void Link::Body::handle(effect::AppendSegments& e) {
   }
   const auto ahead = own_ahead_.find(e.space);
   state = space(e.space);
-  if (ahead != own_ahead_.end() && state) {
-    const auto log = state->log_by_id.find(ahead->second.first);
-    if (log != state->log_by_id.end() && state->logs.at(log->second).head.position >= ahead->second.second) {
-      own_ahead_.erase(ahead);
-      become_ready(*state);
-    }
-  }
+  if (ahead == own_ahead_.end() || !state) return;
+  std::erase_if(ahead->second, [&](const auto& wanted) {
+    const auto log = state->log_by_id.find(wanted.first);
+    return log != state->log_by_id.end() && state->logs.at(log->second).head.position >= wanted.second;
+  });
+  if (!ahead->second.empty()) return;
+  own_ahead_.erase(ahead);
+  become_ready(*state);
 }
 
 void Link::Body::handle(effect::PeerHello& e) {
@@ -335,34 +339,45 @@ void Link::Body::handle(effect::PeerHello& e) {
     if (Status fell = core_->receipts_fall_back(*e.store); !fell) failure_ = fell.error();
 }
 
-// Invariant 5: before anything of our own log leaves, we look at what the peer knows of it.
+// Invariant 5: before anything of our own log leaves, we look at what the peer knows of it. What it has of ours and we have not
+// is fetched first: this store went back in time, or has a twin.
 void Link::Body::handle(effect::PeerHeads& e) {
   SpaceState* state = space(e.space);
   if (!state || joining_) return;
   state->seen_roster_size = std::max(state->seen_roster_size, e.roster_size);
-  std::map<LogId, std::pair<Position, ShortHash>> theirs;
-  for (const auto& [log, position, hash] : e.logs) theirs[log] = {position, hash};
+  std::map<LogId, const effect::PeerHead*> theirs;
+  bool went_back = false, regressed = false;
+  own_ahead_.erase(e.space);
+  for (const auto& head : e.logs) {
+    theirs[head.log] = &head;
+    if (head.device != tag_of(core_->device())) continue;
+    const auto known = state->log_by_id.find(head.log);
+    if (known != state->log_by_id.end() && state->logs.at(known->second).head.position >= head.position) continue;
+    own_ahead_[e.space][head.log] = head.position;
+    went_back = true;
+    // Only the log that we write must not go on; one of another life is just fetched.
+    regressed = regressed || (known != state->log_by_id.end() && known->second == state->own_log);
+  }
   for (const auto& [n, log] : state->logs) {
     const auto at = theirs.find(log.head.id);
-    const Position position = at == theirs.end() ? 0 : at->second.first;
+    const Position position = at == theirs.end() ? 0 : at->second->position;
     // A head that went back: what was receipted is at the office no longer.
     (void)core_->database().run("DELETE FROM receipt WHERE log = ? AND position > ?", n, static_cast<std::int64_t>(position));
-    if (log.n != state->own_log || position == 0) continue;
-    bool ours = position <= log.head.position;
-    if (ours) {
-      auto hash = core_->hash_at(*state, log, position);
-      ours = hash && *hash && shorten(**hash) == at->second.second;
-    } else {
-      own_ahead_[e.space] = {log.head.id, position};
-    }
-    if (!ours) {
-      warn("本机数据曾被恢复或复制，已另起一段日志，原有内容都保留。 / This store went back in time (restored or copied): it continues in a new log, "
-           "and nothing is lost.");
-      if (Status fell = core_->own_log_regressed(*state); !fell) failure_ = fell.error();
+    if (log.head.name.device != core_->device() || position == 0 || position > log.head.position) continue;
+    auto hash = core_->hash_at(*state, log, position);
+    if (!hash || !*hash || shorten(**hash) != at->second->hash) {
+      went_back = true;
+      regressed = regressed || n == state->own_log;
+      continue;
     }
     auto receipted = core_->database().query_int("SELECT position FROM receipt WHERE log = ?", n);
-    if (ours && (receipted ? static_cast<Position>(*receipted) : 0) < position) session_.resend(e.space, log.head.id, position - 1);
+    if ((receipted ? static_cast<Position>(*receipted) : 0) < position) session_.resend(e.space, log.head.id, position - 1);
   }
+  if (!went_back) return;
+  warn("本机数据曾被恢复或复制，已另起一段日志，原有内容都保留。 / This store went back in time (restored or copied): it continues in a new log, "
+       "and nothing is lost.");
+  if (!regressed) return;
+  if (Status fell = core_->own_log_regressed(*state); !fell) failure_ = fell.error();
 }
 
 void Link::Body::become_ready(SpaceState& state) {
@@ -429,7 +444,22 @@ void Link::Body::handle(effect::Split& e) {
   session_.on_summary(summary(*space(e.space)));
 }
 
-void Link::Body::handle(effect::Level&) { level_ = true; }
+void Link::Body::handle(effect::Level&) {
+  level_ = true;
+  ask_for_proposals();
+}
+
+// Being level says nothing about proposals, which the relay stores and loads behind our backs. Whoever made one, and the sequencer,
+// for whom some may wait, stays until the relay has answered.
+void Link::Body::ask_for_proposals() {
+  const bool sequencer = std::any_of(spaces_.begin(), spaces_.end(), [&](const SpaceId& id) {
+    const SpaceState* state = space(id);
+    return state && state->roster && state->roster->sequencer() == core_->device();
+  });
+  if (pongs_awaited_ != 0 || !(sequencer || joining_)) return;
+  session_.ping();
+  pongs_awaited_ = session_.pings();
+}
 
 void Link::Body::handle(effect::Close& e) {
   ended_ = true;

@@ -67,19 +67,20 @@ bool Core::evidence_holds(SpaceState& space, const std::vector<Reference>& refer
   return false;
 }
 
-Result<Reason> Core::merge(SpaceState& space, const Transaction& transaction, const Incoming& incoming) {
+Result<Reason> Core::merge(SpaceState& space, Transaction transaction, const Incoming& incoming) {
   for (const auto& change : transaction.changes)
     if ((rights_of(space, incoming, change.kind) & writes_or_proposes) == 0) return Reason::no_right;
   std::uint32_t offset = 0;
-  for (const auto& change : transaction.changes) {
+  for (auto& change : transaction.changes) {
     const Mark mark = mark_of(space, transaction, change, incoming);
-    DOORSTEP_TRY(merge_change(space, mark, change, offset, incoming, nullptr));
-    offset += static_cast<std::uint32_t>(change.operations.size());
+    const auto operations = static_cast<std::uint32_t>(change.operations.size());
+    DOORSTEP_TRY(merge_change(space, mark, std::move(change), offset, incoming, nullptr));
+    offset += operations;
   }
   return Reason::none;
 }
 
-Status Core::merge_change(SpaceState& space, const Mark& mark, const RecordChange& change, std::uint32_t offset, const Incoming& incoming,
+Status Core::merge_change(SpaceState& space, const Mark& mark, RecordChange change, std::uint32_t offset, const Incoming& incoming,
                           StoredRecord* loaded) {
   StoredRecord local;
   if (!loaded) {
@@ -99,8 +100,8 @@ Status Core::merge_change(SpaceState& space, const Mark& mark, const RecordChang
   MarkedOperations marked;
   marked.mark = mark;
   marked.operations.reserve(change.operations.size());
-  for (const auto& operation : change.operations) {
-    marked.operations.push_back({offset++, operation});
+  for (auto& operation : change.operations) {
+    marked.operations.push_back({offset++, std::move(operation)});
     if (incoming.references)
       std::erase_if(marked.operations.back().operation.supersedes,
                     [&](const Dot& dot) { return dot.device != mark.device && !evidence_holds(space, *incoming.references, dot); });

@@ -106,6 +106,20 @@ Result<Plan> plan_of(const Core& core, const Query& query) {
 
 }  // namespace
 
+Result<std::optional<Record>> read_record(Core& core, SpaceState& space, const RecordId& id) {
+  DOORSTEP_ASSIGN(Statement rows, core.database().prepare("SELECT n, body FROM record WHERE id = ?"));
+  rows.bind(1, id);
+  std::optional<Record> found;
+  for (;;) {
+    DOORSTEP_ASSIGN(const bool row, rows.step());
+    if (!row) break;
+    if (space_of_row(rows.column_int(0)) != space.n) continue;
+    DOORSTEP_ASSIGN(Record record, core.decode_body(rows.column_blob(1)));
+    if (!found || record.created()) found = std::move(record);
+  }
+  return found;
+}
+
 Result<std::vector<RecordView>> run_query(Core& core, SpaceState& space, const Query& query) {
   DOORSTEP_ASSIGN(const Plan plan, plan_of(core, query));
   const auto authors = authors_of(space, core.device());
@@ -175,9 +189,9 @@ void name_address(const Kind* kind, const Address& address, HistoryEntry& entry)
 }  // namespace
 
 Result<std::vector<HistoryEntry>> history_of(Core& core, SpaceState& space, const RecordId& id, std::string_view field_name) {
-  DOORSTEP_ASSIGN(const auto stored, core.load_record(space, id, 0));
+  DOORSTEP_ASSIGN(const auto stored, read_record(core, space, id));
   if (!stored) return Error(Code::not_found, "there is no such record in this space");
-  const Kind* kind = core.schema().kind(stored->record.kind());
+  const Kind* kind = core.schema().kind(stored->kind());
   FieldId wanted = 0;
   if (!field_name.empty()) {
     const Field* field = kind ? kind->field(field_name) : nullptr;
@@ -185,14 +199,14 @@ Result<std::vector<HistoryEntry>> history_of(Core& core, SpaceState& space, cons
     wanted = field->id;
   }
   std::vector<HistoryEntry> out;
-  for (const auto& mark : stored->record.marks()) {
+  for (const auto& mark : stored->marks()) {
     DOORSTEP_ASSIGN(const auto located, core.find_transaction(space, {mark.device, mark.first}));
     if (!located) continue;
     Counter counter = mark.first;
     for (const auto& change : located->transaction.changes)
       for (const auto& operation : change.operations) {
         const Counter at = counter++;
-        if (change.record != id || change.kind != stored->record.kind() || (wanted != 0 && operation.address.field != wanted)) continue;
+        if (change.record != id || change.kind != stored->kind() || (wanted != 0 && operation.address.field != wanted)) continue;
         auto& entry = out.emplace_back();
         name_address(kind, operation.address, entry);
         entry.value = operation.value;

@@ -179,7 +179,7 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
             if (reasons[i] == Reason::none) log.checked = log.checked || check_counts(space, decoded[i], content.roster_size);
             if (reasons[i] == Reason::none) {
               const Incoming incoming{{name.device, number, content.transactions[i].first}, n, at, log.checked, &content.references};
-              DOORSTEP_ASSIGN(reasons[i], merge(space, decoded[i], incoming));
+              DOORSTEP_ASSIGN(reasons[i], merge(space, std::move(decoded[i]), incoming));
             }
             if (reasons[i] != Reason::none)
               DOORSTEP_TRY(database_->run("INSERT INTO quarantine(segment, item, reason) VALUES(?, ?, ?)", row, static_cast<std::int64_t>(i),
@@ -270,7 +270,7 @@ Status Core::retry_quarantine(SpaceState& space) {
       if (reasons[i] == Reason::none) {
         log.checked = log.checked || check_counts(space, decoded[i], opened.roster_size);
         const Incoming incoming{{log.head.name.device, number, opened.transactions[i].first}, log.n, position_of_segment(row), log.checked, &opened.references};
-        DOORSTEP_ASSIGN(reasons[i], merge(space, decoded[i], incoming));
+        DOORSTEP_ASSIGN(reasons[i], merge(space, std::move(decoded[i]), incoming));
       }
       if (reasons[i] != Reason::none)
         DOORSTEP_TRY(database_->run("INSERT OR REPLACE INTO quarantine(segment, item, reason) VALUES(?, ?, ?)", row, static_cast<std::int64_t>(i),

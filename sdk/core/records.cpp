@@ -1,6 +1,6 @@
-// Records in their rows. A row's body is: dictionary number (varint; 0: plain), then the record's bytes, packed or not. The
-// dictionary is made of the first records that this store held: village records resemble each other more than anything that
-// could be built in.
+// Records in their rows. A row's body is: dictionary number (varint; 0: plain), then the record's bytes, packed or not. Each kind
+// has a dictionary, numbered as the kind and made of the first such records that this store held: village records resemble each
+// other more than anything that could be built in.
 #include <algorithm>
 
 #include "sdk/core/core.hpp"
@@ -121,15 +121,15 @@ Result<std::int64_t> Core::next_row(SpaceState& space, KindId kind) {
   return record_row(space.n, kind, at->second++);
 }
 
-Status Core::choose_dictionary(ByteView sample) {
-  if (dictionary_ != 0) return {};
-  append(dictionary_sample_, sample);
-  if (dictionary_sample_.size() < dictionary_bytes) return {};
-  DOORSTEP_TRY(database_->run("INSERT INTO dictionary(n, bytes) VALUES(1, ?)", dictionary_sample_));
-  dictionaries_.emplace(1, Dictionary(dictionary_sample_));
-  dictionary_ = 1;
-  dictionary_sample_.clear();
-  dictionary_sample_.shrink_to_fit();
+Status Core::choose_dictionary(KindId kind, ByteView sample) {
+  auto& samples = dictionary_samples_[kind];
+  append(samples.bytes, sample);
+  samples.sizes.push_back(sample.size());
+  if (samples.bytes.size() < dictionary_bytes) return {};
+  const Bytes content = Dictionary::content_of(samples.bytes, samples.sizes);
+  DOORSTEP_TRY(database_->run("INSERT INTO dictionary(n, bytes) VALUES(?, ?)", static_cast<std::int64_t>(kind), content));
+  dictionaries_.emplace(kind, Dictionary(content));
+  dictionary_samples_.erase(kind);
   return {};
 }
 
@@ -144,12 +144,17 @@ Status Core::save_record(SpaceState& space, StoredRecord& stored) {
   space.digest.add(digest);
   stored.digest = digest;
 
-  DOORSTEP_TRY(choose_dictionary(plain.bytes()));
+  const KindId kind = stored.record.kind();
+  auto dictionary = dictionaries_.find(kind);
+  if (dictionary == dictionaries_.end()) {
+    DOORSTEP_TRY(choose_dictionary(kind, plain.bytes()));
+    dictionary = dictionaries_.find(kind);
+  }
   Encoder head;
-  const bool pack = dictionary_ != 0 && plain.size() >= worth_packing_bytes;
-  head.put_varint(static_cast<std::uint64_t>(pack ? dictionary_ : 0));
+  const bool pack = dictionary != dictionaries_.end() && plain.size() >= worth_packing_bytes;
+  head.put_varint(pack ? kind : 0);
   Bytes body = head.take();
-  if (pack) dictionaries_.at(dictionary_).compress(compressor_, plain.bytes(), body);
+  if (pack) dictionary->second.compress(compressor_, plain.bytes(), body);
   else append(body, plain.bytes());
 
   if (stored.row == 0) {

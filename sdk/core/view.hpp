@@ -26,6 +26,8 @@ struct RecordView::Data {
 RecordView make_view(const Core& core, std::shared_ptr<const Authors> authors, const RecordId& id, Record record);
 
 // reading.cpp
+/// What load_record() finds, without what only a writer needs of it (digest, index entries).
+Result<std::optional<Record>> read_record(Core& core, SpaceState& space, const RecordId& id);
 Result<std::vector<RecordView>> run_query(Core& core, SpaceState& space, const Query& query);
 Result<std::vector<HistoryEntry>> history_of(Core& core, SpaceState& space, const RecordId& record, std::string_view field);
 Result<std::vector<Conflict>> conflicts_in(Core& core, SpaceState& space);

@@ -21,7 +21,31 @@ struct WrittenRecord {
   KindId kind = 0;
   bool creates = false;
   std::vector<Operation> operations;
-  std::map<Address, std::size_t> by_address;
+
+  /// What this transaction assigned there already.
+  Operation* assigned(const Address& address) {
+    if (!rising_) {
+      const auto at = by_address_.find(address);
+      return at == by_address_.end() ? nullptr : &operations[at->second];
+    }
+    if (operations.empty() || operations.back().address < address) return nullptr;
+    const auto at = std::lower_bound(operations.begin(), operations.end(), address, [](const Operation& o, const Address& a) { return o.address < a; });
+    return at != operations.end() && at->address == address ? &*at : nullptr;
+  }
+  /// At an address where nothing is assigned.
+  void add(Operation operation) {
+    if (rising_ && !operations.empty() && !(operations.back().address < operation.address)) {
+      rising_ = false;
+      for (std::size_t i = 0; i < operations.size(); ++i) by_address_.emplace(operations[i].address, i);
+    }
+    if (!rising_) by_address_.emplace(operation.address, operations.size());
+    operations.push_back(std::move(operation));
+  }
+
+ private:
+  // Assignments mostly come in the order of addresses; then the operations are their own index.
+  bool rising_ = true;
+  std::map<Address, std::size_t> by_address_;
 };
 
 struct Write::Data {
@@ -29,6 +53,7 @@ struct Write::Data {
   SpaceState& space;
   std::vector<std::unique_ptr<WrittenRecord>> records;
   std::map<RecordId, WrittenRecord*> by_id;
+  WrittenRecord* last = nullptr;   // whose fields are set one after the other
   std::string note;
   Counter first = 0;
   std::uint32_t created_here = 0;
@@ -102,12 +127,14 @@ void Write::Data::begin() {
   first = space.last_counter + 1;
   records.clear();
   by_id.clear();
+  last = nullptr;
   note.clear();
   created_here = 0;
 }
 
 WrittenRecord* Write::Data::find(const RecordId& id) {
-  if (const auto at = by_id.find(id); at != by_id.end()) return at->second;
+  if (last && last->stored.id == id) return last;
+  if (const auto at = by_id.find(id); at != by_id.end()) return last = at->second;
   auto loaded = core.load_record(space, id, 0);
   if (!loaded) return fail(loaded.error()), nullptr;
   if (!*loaded) return fail(Error(Code::not_found, "there is no such record in this space")), nullptr;
@@ -120,9 +147,8 @@ WrittenRecord* Write::Data::find(const RecordId& id) {
 void Write::Data::assign(WrittenRecord& record, Address address, Value value, bool even_if_equal) {
   if (!size_fits(value) || address.element.size() > limits::element_key_bytes_max || address.field == 0)
     return fail(Error(Code::too_large, "a value is larger than 64 KiB, or not valid text"));
-  const auto known = record.by_address.find(address);
-  if (known != record.by_address.end()) {
-    record.operations[known->second].value = std::move(value);
+  if (Operation* known = record.assigned(address)) {
+    known->value = std::move(value);
     return;
   }
   Operation operation{std::move(address), std::move(value), {}};
@@ -136,20 +162,23 @@ void Write::Data::assign(WrittenRecord& record, Address address, Value value, bo
   } else if (!has_value(operation.value)) {
     return;  // nothing there to clear
   }
-  record.by_address.emplace(operation.address, record.operations.size());
-  record.operations.push_back(std::move(operation));
+  record.add(std::move(operation));
 }
 
 Status Write::Data::validate(WrittenRecord& record) {
   const Kind* kind = core.schema().kind(record.kind);
   if (!kind) return {};
+  const bool only_forms = asks_only_forms(*kind);
   std::vector<Address> changed;
-  changed.reserve(record.operations.size());
-  for (const auto& operation : record.operations) changed.push_back(operation.address);
-  ShownValues after = shown_values(core.schema(), record.stored.record);
-  for (const auto& operation : record.operations) {
-    if (has_value(operation.value)) after[operation.address] = operation.value;
-    else after.erase(operation.address);
+  ShownValues after;
+  if (!only_forms) {
+    changed.reserve(record.operations.size());
+    for (const auto& operation : record.operations) changed.push_back(operation.address);
+    after = shown_values(core.schema(), record.stored.record);
+    for (const auto& operation : record.operations) {
+      if (has_value(operation.value)) after[operation.address] = operation.value;
+      else after.erase(operation.address);
+    }
   }
   ValidationContext context;
   const auto time = core.claim_time();
@@ -157,7 +186,7 @@ Status Write::Data::validate(WrittenRecord& record) {
   context.today = Date{static_cast<std::int32_t>((time.corrected_ms() + shanghai_ms) / day_ms)};
   context.creates = record.creates;
   context.allow_test_ids = core.options().test_identities;
-  const auto problems = doorstep::validate(*kind, after, changed, context);
+  const auto problems = only_forms ? validate_forms(*kind, record.operations, context) : doorstep::validate(*kind, after, changed, context);
   if (blocks(problems)) return to_error(*kind, problems);
   for (const auto& problem : problems) saved.warnings.push_back(problem.zh);
   return {};
@@ -201,11 +230,12 @@ Status Write::Data::finish_transaction() {
   if (may_replay) DOORSTEP_TRY(flush_chunk());
   std::uint32_t offset = 0;
   for (std::size_t i = 0; i < records.size(); ++i) {
-    const auto& change = transaction.changes[i];
+    auto& change = transaction.changes[i];
     const Mark mark = core.mark_of(space, transaction, change, incoming);
-    DOORSTEP_TRY(core.merge_change(space, mark, change, offset, incoming, &records[i]->stored));
-    offset += static_cast<std::uint32_t>(change.operations.size());
     if (change.creates) saved.created.push_back(change.record);
+    const auto operations = static_cast<std::uint32_t>(change.operations.size());
+    DOORSTEP_TRY(core.merge_change(space, mark, std::move(change), offset, incoming, &records[i]->stored));
+    offset += operations;
   }
   saved.operations += count;
   if (chunk_bytes >= chunk_bytes_goal) DOORSTEP_TRY(flush_chunk());
@@ -259,6 +289,7 @@ RecordId Write::create(std::string_view kind_name) {
   record->creates = true;
   record->stored.id = id;
   record->stored.record = Record(kind->id);
+  record->operations.reserve(std::min<std::size_t>(kind->fields.size(), 32));
   data_.by_id[id] = record.get();
   return id;
 }
@@ -347,7 +378,7 @@ Write& Write::set_element(const RecordId& id, std::string_view field_name, std::
   if (!type_fits(*subfield, value)) return data_.fail(Error(Code::invalid_record, field->name + "." + subfield->name + " takes a " + type_name(subfield->type))), *this;
   // Whoever edits the inside says that the element is there: an edit survives a concurrent removal.
   const Address presence{field->id, std::string(element), 0};
-  if (!record->by_address.contains(presence)) data_.assign(*record, presence, true, true);
+  if (!record->assigned(presence)) data_.assign(*record, presence, true, true);
   data_.assign(*record, {field->id, std::string(element), subfield->id}, normalized(*subfield, std::move(value)), false);
   return *this;
 }

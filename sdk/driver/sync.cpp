@@ -215,6 +215,14 @@ class Pump {
   std::optional<Error> error_;
 };
 
+// What a first sync wrote stands in the database and in its log: the log's part of the disk is given back.
+void give_back_log(Replica& replica) {
+  constexpr std::uint64_t pages_kept = 256;
+  const auto& core = replica.core();
+  const std::lock_guard guard(core->mutex);
+  if (!core->locked() && core->database().health().wal_pages > pages_kept) (void)core->database().checkpoint(true);
+}
+
 // Every relay that the replica's spaces or its invitations name.
 Result<std::vector<RelayAddress>> relays_of(Replica& replica) {
   const auto& core = replica.core();
@@ -251,13 +259,16 @@ void add_up(SyncReport& total, const SyncReport& part) {
     if (std::find(total.warnings.begin(), total.warnings.end(), warning) == total.warnings.end()) total.warnings.push_back(warning);
 }
 
-// One relay: first the newcomer's link if there is an invitation, then the member's.
+// One relay: first the newcomer's link if there is an invitation, then the member's. An invitation that the relay does not take any
+// more was used: by us, if the office admitted us meanwhile.
 Result<SyncReport> sync_with(Replica& replica, const RelayAddress& relay, const SyncOptions& options) {
   SyncReport total;
   const std::vector<std::string> addresses = options.proxy.empty() ? relay.addresses : std::vector<std::string>{options.proxy};
+  bool as_member = false;
+  std::optional<Error> refused;
   for (int round = 0; round < 2; ++round) {
-    const bool joining = joining_anywhere(replica);
-    auto link = Link::start(replica, relay);
+    const bool joining = joining_anywhere(replica) && !as_member;
+    auto link = Link::start(replica, relay, as_member);
     if (!link) {
       if (link.code() == Code::not_found && round > 0) return total;
       return link.error();
@@ -265,9 +276,16 @@ Result<SyncReport> sync_with(Replica& replica, const RelayAddress& relay, const 
     SyncOptions round_options = options;
     if (joining) round_options.watch = false;
     asio::io_context io(1);
-    DOORSTEP_ASSIGN(const SyncReport report, Pump(io, std::move(*link), round_options).run(addresses));
-    add_up(total, report);
-    if (!joining || joining_anywhere(replica)) return total;
+    auto report = Pump(io, std::move(*link), round_options).run(addresses);
+    if (!report && !(joining && report.code() == Code::unauthenticated)) return report.error();
+    if (report) add_up(total, *report);
+    if (!joining) {
+      if (refused && joining_anywhere(replica)) return *refused;  // neither the invitation nor we are known there
+      return total;
+    }
+    as_member = !report;
+    if (!report) refused = report.error();
+    if (report && joining_anywhere(replica)) return total;
   }
   return total;
 }
@@ -293,6 +311,7 @@ Result<SyncReport> sync(Replica& replica, const SyncOptions& options) {
   }
   if (reached == 0 && failed) return *failed;
   if (failed) total.warnings.push_back(failed->message());
+  give_back_log(replica);
   return total;
 }
 

@@ -2,6 +2,7 @@
 // reads as empty, and one test at the end decides; so reading a structure needs no error paths.
 #include <algorithm>
 #include <charconv>
+#include <deque>
 
 #include "sdk/records/json_value.hpp"
 #include "sdk/records/schema_data.hpp"
@@ -14,29 +15,43 @@ namespace {
 using Kinds = JsonValue::Kind;
 namespace bounds = schema_limits;
 
-class Node;
+/// The way to a place: its parent's, and a member's name or an element's index. Spelled out only for a message.
+struct Step {
+  const Step* parent = nullptr;
+  std::string_view name;  ///< Empty: an element.
+  std::size_t index = 0;
+};
 
-/// The first failure of a document.
+/// The first failure of a document, and the steps of all places that were looked at.
 struct Failure {
   std::optional<Error> error;
-  void set(Code code, const std::string& path, const std::string& what) {
-    if (!error) error = Error(code, "schema: " + (path.empty() ? std::string("the document") : path) + ": " + what);
+  std::deque<Step> steps;
+
+  static std::string path(const Step* step) {
+    if (!step) return {};
+    const auto before = path(step->parent);
+    if (step->name.empty()) return before + "[" + std::to_string(step->index) + "]";
+    return before.empty() ? std::string(step->name) : before + "." + std::string(step->name);
+  }
+  void set(Code code, const Step* at, const std::string& what) {
+    if (!error) error = Error(code, "schema: " + (at ? path(at) : std::string("the document")) + ": " + what);
   }
 };
 
 /// A place in the document: a value, or the absence of one.
 class Node {
  public:
-  Node(const JsonValue* value, std::string path, Failure& failure) : value_(value), path_(std::move(path)), failure_(&failure) {}
+  Node(const JsonValue* value, const Step* at, Failure& failure) : value_(value), at_(at), failure_(&failure) {}
 
   explicit operator bool() const { return value_ != nullptr; }
   bool is(Kinds kind) const { return value_ && value_->kind == kind; }
   bool failed() const { return failure_->error.has_value(); }
-  const std::string& path() const { return path_; }
-  void fail(const std::string& what, Code code = Code::invalid_argument) const { failure_->set(code, path_, what); }
+  void fail(const std::string& what, Code code = Code::invalid_argument) const { failure_->set(code, at_, what); }
 
   Node operator[](std::string_view name) const {
-    return {value_ ? value_->member(name) : nullptr, path_.empty() ? std::string(name) : path_ + "." + std::string(name), *failure_};
+    const auto* found = value_ ? value_->member(name) : nullptr;
+    // What is there has a name that lives as long as the document.
+    return {found, &failure_->steps.emplace_back(Step{at_, found ? std::string_view(found->name) : name, 0}), *failure_};
   }
   /// The elements of an array; empty if it is absent, a failure if it is anything else or too long.
   std::vector<Node> elements(std::size_t count_max) const {
@@ -45,7 +60,7 @@ class Node {
     if (!expect(Kinds::array)) return out;
     if (value_->items.size() > count_max) return fail("more than " + std::to_string(count_max) + " elements", Code::too_large), out;
     for (std::size_t i = 0; i < value_->items.size(); ++i)
-      out.emplace_back(&value_->items[i], path_ + "[" + std::to_string(i) + "]", *failure_);
+      out.emplace_back(&value_->items[i], &failure_->steps.emplace_back(Step{at_, {}, i}), *failure_);
     return out;
   }
   /// Only these members; a misspelt one would otherwise be silently without effect.
@@ -118,7 +133,7 @@ class Node {
   }
 
   const JsonValue* value_;
-  std::string path_;
+  const Step* at_;
   Failure* failure_;
 };
 
@@ -431,7 +446,7 @@ Result<Schema> Schema::parse(std::string_view json, const Schema* base) {
   DOORSTEP_ASSIGN(const JsonValue root, parse_json(json, json_limits));
   auto data = std::make_shared<Data>();
   Failure failure;
-  Reader(*data, base).document(Node(&root, "", failure));
+  Reader(*data, base).document(Node(&root, nullptr, failure));
   if (failure.error) return *failure.error;
   return Schema(std::move(data));
 }

@@ -18,25 +18,39 @@ std::int32_t next_code_point(std::string_view text, std::size_t& at) {
   return point;
 }
 
+/// U+5000..U+9FFF in three bytes: most of what people write here.
+bool is_common_ideograph(std::string_view text, std::size_t at) {
+  if (text.size() - at < 3) return false;
+  const auto first = static_cast<unsigned char>(text[at]);
+  return first >= 0xE5 && first <= 0xE9 && (static_cast<unsigned char>(text[at + 1]) & 0xC0) == 0x80 &&
+         (static_cast<unsigned char>(text[at + 2]) & 0xC0) == 0x80;
+}
+
 /// True for text made only of code points that NFC never touches: ASCII, common punctuation, CJK ideographs of the basic
 /// block, half- and full-width forms. Nearly everything people write here; utf8proc is ten times slower.
 bool is_plainly_nfc(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
-    const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
-    const auto first = byte(0);
+    const auto first = static_cast<unsigned char>(text[at]);
     if (first == 0) return false;
     if (first < 0x80) {
       ++at;
-    } else if (first == 0xC2 && byte(1) == 0xB7) {  // the middle dot
-      at += 2;
-    } else {
-      if ((byte(1) & 0xC0) != 0x80 || (byte(2) & 0xC0) != 0x80 || (first & 0xF0) != 0xE0) return false;
-      const auto point = (first & 15) << 12 | (byte(1) & 63) << 6 | (byte(2) & 63);
-      const bool plain = (point >= 0x4E00 && point <= 0x9FFF) || (point >= 0x2010 && point <= 0x2027) ||
-                         (point >= 0x3000 && point <= 0x3029) || (point >= 0xFF01 && point <= 0xFF5E);
-      if (!plain) return false;
-      at += 3;
+      continue;
     }
+    if (is_common_ideograph(text, at)) {
+      at += 3;
+      continue;
+    }
+    const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
+    if (first == 0xC2 && byte(1) == 0xB7) {  // the middle dot
+      at += 2;
+      continue;
+    }
+    if ((byte(1) & 0xC0) != 0x80 || (byte(2) & 0xC0) != 0x80 || (first & 0xF0) != 0xE0) return false;
+    const auto point = (first & 15) << 12 | (byte(1) & 63) << 6 | (byte(2) & 63);
+    const bool plain = (point >= 0x4E00 && point <= 0x9FFF) || (point >= 0x2010 && point <= 0x2027) ||
+                       (point >= 0x3000 && point <= 0x3029) || (point >= 0xFF01 && point <= 0xFF5E);
+    if (!plain) return false;
+    at += 3;
   }
   return true;
 }
@@ -78,7 +92,11 @@ bool is_utf8(std::string_view text) {
 
 std::size_t code_points(std::string_view text) {
   std::size_t count = 0;
-  for (std::size_t at = 0; at < text.size(); ++count) next_code_point(text, at);
+  for (std::size_t at = 0; at < text.size(); ++count) {
+    if (static_cast<unsigned char>(text[at]) < 0x80) ++at;
+    else if (is_common_ideograph(text, at)) at += 3;
+    else next_code_point(text, at);
+  }
   return count;
 }
 
@@ -98,7 +116,9 @@ std::string half_width(std::string_view text) {
   return out;
 }
 
-std::string trimmed(std::string_view text) {
+std::string trimmed(std::string_view text) { return std::string(without_margins(text)); }
+
+std::string_view without_margins(std::string_view text) {
   constexpr std::string_view wide_space = "\u3000";
   const auto is_space = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
   for (;;) {
@@ -117,7 +137,7 @@ std::string trimmed(std::string_view text) {
     else
       break;
   }
-  return std::string(text);
+  return text;
 }
 
 std::string compact_number(std::string_view text) {

@@ -19,6 +19,8 @@ std::size_t code_points(std::string_view text);
 std::string half_width(std::string_view text);
 /// Without spaces at both ends (ASCII and ideographic).
 std::string trimmed(std::string_view text);
+/// The same, as a part of `text`.
+std::string_view without_margins(std::string_view text);
 /// An identity or certificate number as stored: half-width, without spaces and hyphens, letters upper-case.
 std::string compact_number(std::string_view text);
 /// A phone number as stored (DOMAIN 3.10): digits only, an extension after one `-`, as in 08381234567-801.

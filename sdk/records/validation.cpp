@@ -126,6 +126,12 @@ class Validator {
     whole_ = (context.creates && signed_) || (kind.status_field != 0 && touches(kind.status_field) && status == "signed");
   }
 
+  /// For kinds that ask nothing but the form of each value.
+  std::vector<Problem> run_forms(const std::vector<Operation>& operations) {
+    for (const auto& operation : operations) check_register(operation.address, has_value(operation.value) ? &operation.value : nullptr);
+    return sorted();
+  }
+
   std::vector<Problem> run() {
     if (context_.creates && kind_.status_field != 0 && !record_.present(kind_.status_field, 0))
       add({kind_.status_field, "", 0}, "required", true, "状态：必填。", "status: is required; write draft or signed.");
@@ -133,11 +139,15 @@ class Validator {
     if (signed_) check_required();
     for (const auto& rule : kind_.rules) check_rule(rule);
     for (const auto& name : kind_.checks) check_named(name);
+    return sorted();
+  }
+
+ private:
+  std::vector<Problem> sorted() {
     std::stable_sort(problems_.begin(), problems_.end(), [&](const Problem& a, const Problem& b) { return place(a) < place(b); });
     return std::move(problems_);
   }
 
- private:
   bool touches(FieldId field) const { return std::binary_search(touched_.begin(), touched_.end(), field); }
 
   bool touches(const Condition& condition) const {
@@ -168,7 +178,9 @@ class Validator {
 
   // ---- the form of what changed ----
 
-  void check_register(const Address& address) {
+  void check_register(const Address& address) { check_register(address, record_.value(address)); }
+
+  void check_register(const Address& address, const Value* value) {
     const auto* field = kind_.field(address.field);
     if (!field || (!field->slot(address.subfield)))
       return add(address, "unknown_field", true, "没有这个字段。",
@@ -176,7 +188,6 @@ class Validator {
     if (field->is_set != !address.element.empty())
       return add(address, "shape", true, field->label.zh + "：结构不符。",
                  field->label.en + (field->is_set ? ": a set is written element by element." : ": a single value has no elements."));
-    const auto* value = record_.value(address);
     if (!value && record_.in_absent_element(address))
       return add(address, "shape", true, field->label.zh + "：结构不符。", field->label.en + ": write register 0 of the element too.");
     if (!value) return;  // cleared
@@ -268,6 +279,16 @@ std::vector<Problem> validate(const Kind& kind, const ShownValues& after, const 
   return Validator(kind, after, changed, context).run();
 }
 
+bool asks_only_forms(const Kind& kind) {
+  return kind.status_field == 0 && kind.rules.empty() && kind.checks.empty() && std::all_of(kind.fields.begin(), kind.fields.end(), [](const Field& field) {
+           return !field.required && !field.required_when && !field.is_set && field.subfields.empty();
+         });
+}
+
+std::vector<Problem> validate_forms(const Kind& kind, const std::vector<Operation>& operations, const ValidationContext& context) {
+  return Validator(kind, {}, {}, context).run_forms(operations);
+}
+
 bool blocks(const std::vector<Problem>& problems) {
   return std::any_of(problems.begin(), problems.end(), [](const Problem& problem) { return problem.blocks; });
 }
@@ -299,6 +320,7 @@ Value normalized(const Slot& slot, Value value) {
     case Pattern::person_name:
     case Pattern::none: break;
   }
+  if (is_nfc(*text) && without_margins(*text).size() == text->size()) return value;  // as nearly all are: nothing is copied
   auto composed = nfc(*text);
   return composed ? trimmed(*composed) : std::move(*text);
 }

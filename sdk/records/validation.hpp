@@ -38,6 +38,10 @@ struct ValidationContext {
 /// Problems in schema order; empty if the write is fine.
 std::vector<Problem> validate(const Kind& kind, const ShownValues& after, const std::vector<Address>& changed,
                               const ValidationContext& context);
+/// No rules, checks, workflow, required fields, sets or structures: what else the record shows does not matter.
+bool asks_only_forms(const Kind& kind);
+/// validate() for such a kind, without making the shown values first.
+std::vector<Problem> validate_forms(const Kind& kind, const std::vector<Operation>& operations, const ValidationContext& context);
 bool blocks(const std::vector<Problem>& problems);
 /// Code::invalid_record, with the blocking problems as sentences in both languages. Call only if blocks().
 Error to_error(const Kind& kind, const std::vector<Problem>& problems);

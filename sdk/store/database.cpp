@@ -2,10 +2,11 @@
 //
 // A connection's states, and what moves it:
 //   usable  -> poisoned            a failed fsync or a broken seal (note_failure); ends only by closing
-//   DatabaseTransaction: none -> open      begin()
-//                open -> failed    any error but a broken constraint, or SQLite rolled back by itself
-//                open -> none      commit(), rollback()
-//                failed -> none    rollback() only
+// A transaction's:
+//   none    -> open                begin()
+//   open    -> failed              any error but a broken constraint, or SQLite rolled back by itself
+//   open    -> none                commit(), rollback()
+//   failed  -> none                rollback() only
 #include "sdk/store/database.hpp"
 
 #include <list>

@@ -220,8 +220,8 @@ class DatabaseTransaction {
   DatabaseTransaction& operator=(const DatabaseTransaction&) = delete;
   ~DatabaseTransaction() { rollback(); }
 
-  /// Ok: durable. An error: nothing of the transaction is in the database — except after a failed fsync, where only opening
-  /// again tells (the error says so).
+  /// Ok: durable. An error: nothing of the transaction is in the database; but after Code::io (the disk refused a write or a
+  /// sync) only opening again tells.
   Status commit();
   void rollback();
 

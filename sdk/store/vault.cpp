@@ -11,7 +11,6 @@ constexpr std::string_view magic = "DOORSTEP";
 constexpr std::uint16_t format_version = 1;
 constexpr std::size_t header_bytes = 72;
 constexpr std::size_t slot_bytes = 112;
-constexpr std::size_t slot_bound_bytes = 32;  // of a slot: what its associated data repeats
 constexpr std::size_t seal_bytes_of_secrets = 24 + aead_tag_bytes;
 constexpr std::size_t vault_bytes_max =
     header_bytes + vault_slots_max * slot_bytes + seal_bytes_of_secrets + vault_secrets_bytes_max + 32 + 4 + vault_plain_bytes_max + 32;

@@ -26,19 +26,19 @@ inline constexpr Position position_max = 0xffff'ffff;
 /// Who the relay is. `restore` makes a new StoreId and keeps the keys.
 struct StoreIdentity {
   StoreId store;
-  IdentityKeyPair receipts;      ///< Signs receipts.
-  TransportKeyPair transport;    ///< What devices pin.
-  bool open = false;             ///< Any authority may found a space here.
+  IdentityKeyPair receipts;    ///< Signs receipts.
+  TransportKeyPair transport;  ///< What devices pin.
+  bool open = false;           ///< Any authority may found a space here.
 };
 
 struct StoredLog {
   LogNumber number = 0;
   SpaceId space;
   LogName name;
-  LogId id;                      ///< name.id(space)
-  Position position = 0;         ///< Of its last segment; for an empty log 0, for an empty branch name.starts_after.
-  Hash hash;                     ///< Of its last segment; zeros if it holds none.
-  bool closed = false;           ///< It was split at its head: what comes next is a branch.
+  LogId id;               ///< name.id(space)
+  Position position = 0;  ///< Of its last segment; for an empty log 0, for an empty branch name.starts_after.
+  Hash hash;              ///< Of its last segment; zeros if it holds none.
+  bool closed = false;    ///< It was split at its head: what comes next is a branch.
 };
 
 struct StoredSegment {

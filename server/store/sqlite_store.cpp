@@ -29,9 +29,7 @@ CREATE TABLE segment (id INTEGER PRIMARY KEY, hash BLOB NOT NULL, bytes BLOB NOT
 CREATE TABLE proposal (space INTEGER NOT NULL, key BLOB NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (space, key)) WITHOUT ROWID;
 )sql";
 
-std::int64_t row_id(std::uint32_t number, Position position) {
-  return static_cast<std::int64_t>(std::uint64_t{number} << 32 | position);
-}
+std::int64_t row_id(std::uint32_t number, Position position) { return static_cast<std::int64_t>(std::uint64_t{number} << 32 | position); }
 Position position_of(std::int64_t row) { return static_cast<std::uint64_t>(row) & position_max; }
 
 std::string database_path(const std::string& directory) { return directory + "/relay.db"; }
@@ -75,7 +73,8 @@ class SqliteStore::Database {
     }
     /// The bytes must outlive the query.
     Query& bind(ByteView bytes) {
-      if (statement_) sqlite3_bind_blob64(statement_, ++bound_, bytes.empty() ? "" : static_cast<const void*>(bytes.data()), bytes.size(), SQLITE_STATIC);
+      if (statement_)
+        sqlite3_bind_blob64(statement_, ++bound_, bytes.empty() ? "" : static_cast<const void*>(bytes.data()), bytes.size(), SQLITE_STATIC);
       return *this;
     }
     Query& bind_null() {
@@ -93,8 +92,7 @@ class SqliteStore::Database {
       return db_.error(result_);
     }
     Status run() {
-      while (next()) {
-      }
+      while (next()) {}
       return status();
     }
     std::int64_t integer(int column) const { return sqlite3_column_int64(statement_, column); }
@@ -107,8 +105,10 @@ class SqliteStore::Database {
     template <class Fixed>
     void fixed(int column, Fixed& out) {
       const auto raw = bytes(column);
-      if (raw.size() == Fixed::size_bytes) out = Fixed::from(raw);
-      else result_ = SQLITE_CORRUPT;
+      if (raw.size() == Fixed::size_bytes)
+        out = Fixed::from(raw);
+      else
+        result_ = SQLITE_CORRUPT;
     }
 
    private:
@@ -171,7 +171,8 @@ Status SqliteStore::create(const std::string& directory, const std::vector<Devic
   // O_EXCL decides between two who begin at once, and gives the file its mode before a key is in it.
   const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (file < 0) {
-    if (std::filesystem::exists(path, failed)) return Error(Code::already_exists, directory + " holds a relay's store already: it stays as it is");
+    if (std::filesystem::exists(path, failed))
+      return Error(Code::already_exists, directory + " holds a relay's store already: it stays as it is");
     return Error(Code::io, "no file can be made in " + directory + ": check who may write there");
   }
   ::close(file);
@@ -203,8 +204,9 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& direct
     return Error(Code::not_found, "there is no relay's store in " + directory + ": run doorstep-relay init first");
   if (mode == Mode::serve) DOORSTEP_TRY(database->lock(directory));
   DOORSTEP_TRY(database->open(database_path(directory), mode == Mode::read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE));
-  DOORSTEP_TRY(database->execute("PRAGMA synchronous = FULL; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
-                                 "PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 0; PRAGMA trusted_schema = OFF"));
+  DOORSTEP_TRY(
+      database->execute("PRAGMA synchronous = FULL; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
+                        "PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 0; PRAGMA trusted_schema = OFF"));
   for (const auto& [sql, wanted] : {std::pair{"PRAGMA application_id", application_id}, std::pair{"PRAGMA user_version", format_version}}) {
     auto query = database->query(sql);
     if (!query.next()) {
@@ -323,8 +325,9 @@ Result<std::vector<Bytes>> SqliteStore::roster(const SpaceId& space, Position fr
 // ---- Logs --------------------------------------------------------------------------------------------------------------
 
 Result<std::vector<StoredLog>> SqliteStore::logs() {
-  auto query = db_->query("SELECT l.number, s.id, l.id, l.device, l.incarnation, l.branch, l.starts_after, l.closed"
-                          " FROM log l JOIN space s ON s.number = l.space ORDER BY l.number");
+  auto query = db_->query(
+      "SELECT l.number, s.id, l.id, l.device, l.incarnation, l.branch, l.starts_after, l.closed"
+      " FROM log l JOIN space s ON s.number = l.space ORDER BY l.number");
   std::vector<StoredLog> out;
   while (query.next()) {
     auto& log = out.emplace_back();
@@ -352,11 +355,14 @@ Result<LogNumber> SqliteStore::create_log(const SpaceId& space, const LogName& n
   DOORSTEP_ASSIGN(const auto number, space_number(space, false));
   if (name.starts_after >= position_max) return Error(Code::too_large, "a log is longer than the relay's store can hold");
   const LogId id = name.id(space);
-  auto query = db_->query("INSERT INTO log (space, id, device, incarnation, branch, starts_after, closed)"
-                          " VALUES (?, ?, ?, ?, ?, ?, 0) RETURNING number");
+  auto query = db_->query(
+      "INSERT INTO log (space, id, device, incarnation, branch, starts_after, closed)"
+      " VALUES (?, ?, ?, ?, ?, ?, 0) RETURNING number");
   query.bind(number).bind(id.view()).bind(name.device.view()).bind(name.incarnation.view());
-  if (name.branch) query.bind(name.branch->view());
-  else query.bind_null();
+  if (name.branch)
+    query.bind(name.branch->view());
+  else
+    query.bind_null();
   query.bind(static_cast<std::int64_t>(name.starts_after));
   if (!query.next()) {
     DOORSTEP_TRY(query.status());
@@ -483,7 +489,8 @@ Result<std::vector<SpaceCounts>> SqliteStore::counts() {
 SELECT s.id,
        (SELECT count(*) FROM roster r WHERE r.id BETWEEN s.number << 32 AND (s.number << 32) + 4294967295),
        (SELECT count(*) FROM log l WHERE l.space = s.number),
-       (SELECT count(*) FROM log l JOIN segment g ON g.id BETWEEN l.number << 32 AND (l.number << 32) + 4294967295 WHERE l.space = s.number),
+       (SELECT count(*) FROM log l JOIN segment g ON g.id BETWEEN l.number << 32 AND (l.number << 32) + 4294967295
+         WHERE l.space = s.number),
        (SELECT ifnull(sum(length(g.bytes)), 0) FROM log l JOIN segment g ON g.id BETWEEN l.number << 32 AND (l.number << 32) + 4294967295
          WHERE l.space = s.number),
        (SELECT count(*) FROM proposal p WHERE p.space = s.number)

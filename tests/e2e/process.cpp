@@ -114,6 +114,7 @@ bool Process::pump(Wanted wanted, int deadline_ms) {
   const Deadline deadline(deadline_ms);
   for (;;) {
     if (wanted == Wanted::line && finished_.out.find('\n', read_) != std::string::npos) return true;
+    if (wanted == Wanted::error_line && finished_.err.find('\n', error_read_) != std::string::npos) return true;
     if (out_ < 0 && err_ < 0) return wanted == Wanted::end;
     std::array<pollfd, 2> files = {{{out_, POLLIN, 0}, {err_, POLLIN, 0}}};
     const int ready = poll(files.data(), files.size(), deadline.left_ms());
@@ -124,8 +125,10 @@ bool Process::pump(Wanted wanted, int deadline_ms) {
       int& file = i == 0 ? out_ : err_;
       if (file < 0 || !files[i].revents) continue;
       const ssize_t got = read(file, part.data(), part.size());
-      if (got > 0) (i == 0 ? finished_.out : finished_.err).append(part.data(), static_cast<std::size_t>(got));
-      else if (got == 0) close_file(file);
+      if (got > 0)
+        (i == 0 ? finished_.out : finished_.err).append(part.data(), static_cast<std::size_t>(got));
+      else if (got == 0)
+        close_file(file);
     }
   }
 }
@@ -135,6 +138,14 @@ std::optional<std::string> Process::line(int deadline_ms) {
   const std::size_t end = finished_.out.find('\n', read_);
   std::string out = finished_.out.substr(read_, end - read_);
   read_ = end + 1;
+  return out;
+}
+
+std::optional<std::string> Process::error_line(int deadline_ms) {
+  if (!pump(Wanted::error_line, deadline_ms)) return std::nullopt;
+  const std::size_t end = finished_.err.find('\n', error_read_);
+  std::string out = finished_.err.substr(error_read_, end - error_read_);
+  error_read_ = end + 1;
   return out;
 }
 

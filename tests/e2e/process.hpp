@@ -49,24 +49,27 @@ class Process {
   void close_input();
   /// The next line of standard output without its end; nullopt after `deadline_ms` or at the end.
   std::optional<std::string> line(int deadline_ms = 60'000);
+  /// The same of standard error.
+  std::optional<std::string> error_line(int deadline_ms = 60'000);
   void kill(int signal) const;
   /// Waits for the end; kills it after the deadline (code 128 + 9).
   Finished finish(int deadline_ms = 120'000);
 
  private:
-  enum class Wanted : std::uint8_t { line, end };
+  enum class Wanted : std::uint8_t { line, error_line, end };
   bool pump(Wanted wanted, int deadline_ms);
   bool reap(int deadline_ms);
 
   pid_t pid_ = -1;
   int in_ = -1, out_ = -1, err_ = -1;
-  std::size_t read_ = 0;  ///< Of finished_.out, by line().
+  std::size_t read_ = 0, error_read_ = 0;  ///< Of finished_, by line() and error_line().
   Finished finished_;
   bool reaped_ = false;
 };
 
 /// Runs a program to its end.
-Finished run(const std::vector<std::string>& command, std::string_view input = {}, const std::map<std::string, std::string>& environment = {});
+Finished run(const std::vector<std::string>& command, std::string_view input = {},
+             const std::map<std::string, std::string>& environment = {});
 
 /// The lines of a text, without empty ones.
 std::vector<std::string> lines(std::string_view text);

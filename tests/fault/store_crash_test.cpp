@@ -336,7 +336,7 @@ TEST_F(StoreCrash, EveryPowerCutIsRecoveredFrom) {
   for (const bool spill : {false, true}) {
     spilling = spill;
     const Recording recording = record(48);
-    const Tally tally = enumerate(recording, 1, static_cast<int>((spill ? 5 : 7) * campaign()));
+    const Tally tally = enumerate(recording, 1, static_cast<int>((spill ? 8 : 16) * campaign()));
     tally.print(spill ? "power cuts, spilling" : "power cuts");
     EXPECT_EQ(tally.failures(), 0u) << tally.first;
   }
@@ -438,6 +438,7 @@ void live_with(SimulatedDisk& disk, int transactions, int& acknowledged, int& at
 }
 
 Tally fail_at_each_call(Fault::Kind kind, bool sticky, std::uint64_t stride, VfsTestHooks* hooks = nullptr) {
+  spilling = kind != Fault::Kind::fsync_eio;  // more writes to fail
   constexpr int transactions = 20;
   Tally tally;
   for (std::uint64_t n = 1;; n += stride) {

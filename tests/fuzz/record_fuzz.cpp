@@ -28,7 +28,8 @@ History history_from(ByteView bytes) {
     for (std::size_t bit = 0; bit < 16; ++bit)
       if (const auto k = i + bit < 12 ? count : i + bit - 12; ((at[3] | at[4] << 8) >> bit & 1) != 0)
         names.insert(k < count && k != i ? dot(k) : Dot{8, bit + 1});
-    PlacedOperation placed{0, {{field_id(1 + at[1] / 4 % 2, static_cast<Gate>(at[1] % 4)), {}, 0}, std::int64_t{at[2] % 3}, {names.begin(), names.end()}}};
+    PlacedOperation placed{
+        0, {{field_id(1 + at[1] / 4 % 2, static_cast<Gate>(at[1] % 4)), {}, 0}, std::int64_t{at[2] % 3}, {names.begin(), names.end()}}};
     if ((at[0] & 0x80) != 0 && !out.empty() && out.back().mark.device == dot(i).device) {
       placed.offset = static_cast<std::uint32_t>(dot(i).counter - out.back().mark.first);
       out.back().operations.push_back(std::move(placed));

@@ -22,7 +22,10 @@ class MemoryStore final : public LogStore {
     return {};
   }
 
-  Status begin() override { return {}; }
+  Status begin() override {
+    undo_.clear();  // what was written outside a transaction stands
+    return {};
+  }
   Status commit() override {
     undo_.clear();
     return {};
@@ -43,8 +46,10 @@ class MemoryStore final : public LogStore {
     if (position != (fresh ? 0 : spaces_[id].roster.size())) return Error(Code::conflict, "not the next entry");
     spaces_[id].roster.push_back(to_bytes(entry));
     undo_.push_back([this, id, fresh] {
-      if (fresh) spaces_.erase(id);
-      else spaces_[id].roster.pop_back();
+      if (fresh)
+        spaces_.erase(id);
+      else
+        spaces_[id].roster.pop_back();
     });
     return {};
   }

@@ -149,7 +149,7 @@ TEST_P(LogStoreContract, SplitMovesWhatStandsAbove) {
   EXPECT_TRUE(log(**second).closed);
   EXPECT_EQ(log(**second).position, 6u);
   // Nothing above: only closed.
-  EXPECT_FALSE(*store().split(**moved, 10, branch).value());
+  EXPECT_FALSE(store().split(**moved, 10, branch).value().has_value());
   EXPECT_TRUE(log(**moved).closed);
   // A branch goes on behind where it leaves.
   const auto other = *store().create_log(id, {root.device, root.incarnation, random_source.make<Hash>(), 6});
@@ -219,7 +219,7 @@ TEST_P(LogStoreContract, CountsAndAuthorities) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, LogStoreContract, testing::Values(Factory{"Sqlite", make_sqlite}, Factory{"Memory", make_memory}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& one) { return one.param.name; });
 
 // ---- SQLite ------------------------------------------------------------------------------------------------------------
 

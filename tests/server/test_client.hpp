@@ -27,18 +27,19 @@ struct Replica {
   const Device& owner;
   MemoryStore store;
   Ledger ledger{store, {}};
+  std::set<SpaceId> invited;  ///< Known by their ids only.
 };
 
 class TestClient {
  public:
   struct Seen {
-    bool level = false;                       ///< At the moment.
+    bool level = false;  ///< At the moment.
     std::size_t levels = 0;
-    std::optional<Code> closed;               ///< By the session or the channel.
-    bool cut = false;                         ///< The socket ended.
+    std::optional<Code> closed;  ///< By the session or the channel.
+    bool cut = false;            ///< The socket ended.
     std::optional<StoreId> store;
     DeviceId receipt_key;
-    std::map<LogId, Position> receipts;       ///< Verified.
+    std::map<LogId, Position> receipts;  ///< Verified.
     std::size_t receipts_wrong = 0;
     std::map<LogId, Code> refused;
     std::vector<Bytes> proposals;

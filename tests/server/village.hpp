@@ -28,7 +28,8 @@ struct Device {
 
 /// One space with its roster. The desk founds it and is its sequencer.
 struct Village {
-  Village(const IdentityKeyPair& authority, Device& desk_, const std::vector<Device*>& members, std::uint8_t rights = rights_read | rights_append)
+  Village(const IdentityKeyPair& authority, Device& desk_, const std::vector<Device*>& members,
+          std::uint8_t rights = rights_read | rights_append)
       : desk(desk_), founding(make(authority, desk_, members, rights)), roster(founding.roster), entries{founding.entry} {}
 
   static Founding make(const IdentityKeyPair& authority, Device& desk, const std::vector<Device*>& members, std::uint8_t rights) {
@@ -45,9 +46,11 @@ struct Village {
     const auto status = roster.append(*entry);
     ASSERT_TRUE(status) << status.error().message();
     entries.push_back(*entry);
+    founding.keyring = Keyring::open(roster, desk.id(), desk.sealing);
   }
   Invitation invite() {
-    auto invited = invite_entry(roster, founding.keyring, desk.identity, InviteTerms{"rehab_worker", rights_read | rights_append, 0, {}}, dice());
+    auto invited =
+        invite_entry(roster, founding.keyring, desk.identity, InviteTerms{"rehab_worker", rights_read | rights_append, 0, {}}, dice());
     EXPECT_TRUE(invited) << invited.error().message();
     append(invited->entry);
     return std::move(invited->invitation);

@@ -37,7 +37,9 @@ struct Everything {
 struct Blob {
   Bytes bytes;
   template <class Archive>
-  void serialize(Archive& archive) { archive(bounded<(std::size_t{1} << 31)>(bytes)); }
+  void serialize(Archive& archive) {
+    archive(bounded<(std::size_t{1} << 31)>(bytes));
+  }
 };
 struct Texts {
   std::vector<std::string> texts;
@@ -59,28 +61,38 @@ struct Nothing {
 struct Nothings {
   std::vector<Nothing> all;
   template <class Archive>
-  void serialize(Archive& archive) { archive(bounded<(std::size_t{1} << 32)>(all)); }
+  void serialize(Archive& archive) {
+    archive(bounded<(std::size_t{1} << 32)>(all));
+  }
 };
 struct Flag {
   bool truth = false;
   template <class Archive>
-  void serialize(Archive& archive) { archive(truth); }
+  void serialize(Archive& archive) {
+    archive(truth);
+  }
 };
 
 struct Small {
   std::uint8_t value = 0;
   template <class Archive>
-  void serialize(Archive& archive) { archive(value); }
+  void serialize(Archive& archive) {
+    archive(value);
+  }
 };
 struct Signed {
   std::int32_t value = 0;
   template <class Archive>
-  void serialize(Archive& archive) { archive(value); }
+  void serialize(Archive& archive) {
+    archive(value);
+  }
 };
 struct TwoVectors {
   std::vector<std::uint32_t> first, second;
   template <class Archive>
-  void serialize(Archive& archive) { archive(bounded<10>(first), bounded<10>(second)); }
+  void serialize(Archive& archive) {
+    archive(bounded<10>(first), bounded<10>(second));
+  }
 };
 
 Bytes hex(std::string_view text) { return from_hex(text).value(); }
@@ -108,38 +120,44 @@ Everything any_everything() {
 }
 
 TEST(Codec, EveryValueComesBack) {
-  check_property([] {
-    const auto value = any_everything();
-    const auto back = decode<Everything>(encode(value), "a thing");
-    RC_ASSERT(back.ok());
-    RC_ASSERT(*back == value);
-  }, 300);
+  check_property(
+      [] {
+        const auto value = any_everything();
+        const auto back = decode<Everything>(encode(value), "a thing");
+        RC_ASSERT(back.ok());
+        RC_ASSERT(*back == value);
+      },
+      300);
 }
 
 TEST(Codec, EveryPrefixIsRefusedAndEveryFlippedBitRefusedOrCanonical) {
-  check_property([] {
-    const auto bytes = encode(any_everything());
-    for (std::size_t size = 0; size < bytes.size(); ++size) RC_ASSERT(!decode<Everything>(ByteView(bytes).first(size), "a thing").ok());
-    for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
-      auto flipped = bytes;
-      flipped[bit / 8] = static_cast<std::uint8_t>(flipped[bit / 8] ^ 1u << bit % 8);
-      const auto back = decode<Everything>(flipped, "a thing");
-      if (back.ok()) RC_ASSERT(encode(*back) == flipped);
-    }
-  }, 60);
+  check_property(
+      [] {
+        const auto bytes = encode(any_everything());
+        for (std::size_t size = 0; size < bytes.size(); ++size) RC_ASSERT(!decode<Everything>(ByteView(bytes).first(size), "a thing").ok());
+        for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+          auto flipped = bytes;
+          flipped[bit / 8] = static_cast<std::uint8_t>(flipped[bit / 8] ^ 1u << bit % 8);
+          const auto back = decode<Everything>(flipped, "a thing");
+          if (back.ok()) RC_ASSERT(encode(*back) == flipped);
+        }
+      },
+      60);
 }
 
 TEST(Codec, AnyBytesAreRefusedOrCanonical) {
-  check_property([](const Bytes& bytes) {
-    const auto back = decode<Everything>(bytes, "a thing");
-    if (back.ok()) RC_ASSERT(encode(*back) == bytes);
-    Decoder in(bytes);
-    const auto number = in.get_varint();
-    if (in.failed()) return;
-    Encoder out;
-    out.put_varint(number);
-    RC_ASSERT(equal(out.bytes(), ByteView(bytes).first(in.position())));
-  }, 1000);
+  check_property(
+      [](const Bytes& bytes) {
+        const auto back = decode<Everything>(bytes, "a thing");
+        if (back.ok()) RC_ASSERT(encode(*back) == bytes);
+        Decoder in(bytes);
+        const auto number = in.get_varint();
+        if (in.failed()) return;
+        Encoder out;
+        out.put_varint(number);
+        RC_ASSERT(equal(out.bytes(), ByteView(bytes).first(in.position())));
+      },
+      1000);
 }
 
 TEST(Codec, VarintsHaveOneForm) {
@@ -168,7 +186,10 @@ TEST(Codec, RefusalsSayWhatAndWhere) {
   Everything value;
   value.text = "abc";
   const auto good = encode(value);
-  ASSERT_EQ(to_hex(good), "00000000000000000000" "03616263" "000000");
+  ASSERT_EQ(to_hex(good),
+            "00000000000000000000"
+            "03616263"
+            "000000");
   const auto with = [&](std::size_t at, std::uint8_t byte) {
     auto out = good;
     out[at] = byte;
@@ -203,7 +224,8 @@ TEST(Codec, AFailedDecoderReadsZerosAndKeepsTheFirstFailure) {
 }
 
 TEST(Codec, LengthBombsAllocateNothing) {
-  const auto bytes_2g = hex("8080808008"), count_2_26 = hex("8080802001"), count_2_32 = hex("808080801001"), everything = hex("ffffffffffffffffff01");
+  const auto bytes_2g = hex("8080808008"), count_2_26 = hex("8080802001"), count_2_32 = hex("808080801001"),
+             everything = hex("ffffffffffffffffff01");
   AllocationCounter counter;
   const bool accepted[] = {decode<Blob>(bytes_2g, "a").ok(), decode<Texts>(count_2_26, "a").ok(), decode<Nothings>(count_2_32, "a").ok(),
                            decode<Blob>(everything, "a").ok()};
@@ -215,11 +237,13 @@ TEST(Codec, LengthBombsAllocateNothing) {
 
 TEST(Codec, AllocationIsBoundedByTheInput) {
   // A count that the input can just pay for, in every vector of Everything: reserved is at most what one byte an element buys.
-  check_property([](const Bytes& bytes) {
-    AllocationCounter counter;
-    const auto out = decode<Everything>(bytes, "a thing");
-    RC_ASSERT(counter.bytes() <= 20 * sizeof(std::uint32_t) + 2 * 41 + 400);
-  }, 500);
+  check_property(
+      [](const Bytes& bytes) {
+        AllocationCounter counter;
+        const auto out = decode<Everything>(bytes, "a thing");
+        RC_ASSERT(counter.bytes() <= 20 * sizeof(std::uint32_t) + 2 * 41 + 400);
+      },
+      500);
 }
 
 TEST(Codec, ABoolOfSevenIsRefused) { EXPECT_NE(refusal<Flag>(hex("07")), ""); }
@@ -235,11 +259,13 @@ TEST(Codec, ElementsHaveABudget) {
 }
 
 TEST(Codec, TextIsUtf8InItsShortestFormWithoutNul) {
-  for (const std::string_view text : {"", "abc", "\xC3\xA9", "\xE6\xAE\x8B\xE8\x81\x94", "\xF0\xA0\x80\x80", "\xF4\x8F\xBF\xBF", "\xEF\xBF\xBF"})
+  for (const std::string_view text :
+       {"", "abc", "\xC3\xA9", "\xE6\xAE\x8B\xE8\x81\x94", "\xF0\xA0\x80\x80", "\xF4\x8F\xBF\xBF", "\xEF\xBF\xBF"})
     EXPECT_TRUE(is_valid_text(text)) << to_hex(view(text));
   using namespace std::string_view_literals;
-  for (const auto text : {"a\0b"sv, "\x80"sv, "\xC0\x80"sv, "\xC1\xBF"sv, "\xC3"sv, "\xC3("sv, "\xE0\x80\xAF"sv, "\xED\xA0\x80"sv, "\xED\xBF\xBF"sv,
-                          "\xF0\x80\x80\xAF"sv, "\xF4\x90\x80\x80"sv, "\xF5\x80\x80\x80"sv, "\xFF"sv, "\xE6\xAE"sv, "ok\xF0\xA0\x80"sv})
+  for (const auto text :
+       {"a\0b"sv, "\x80"sv, "\xC0\x80"sv, "\xC1\xBF"sv, "\xC3"sv, "\xC3("sv, "\xE0\x80\xAF"sv, "\xED\xA0\x80"sv, "\xED\xBF\xBF"sv,
+        "\xF0\x80\x80\xAF"sv, "\xF4\x90\x80\x80"sv, "\xF5\x80\x80\x80"sv, "\xFF"sv, "\xE6\xAE"sv, "ok\xF0\xA0\x80"sv})
     EXPECT_FALSE(is_valid_text(text)) << to_hex(view(text));
 }
 

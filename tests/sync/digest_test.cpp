@@ -12,18 +12,20 @@ namespace {
 Hash element(std::uint8_t number) { return hash("test", {ByteView(&number, 1)}); }
 
 TEST(Digest, AddingAndRemovingCommute) {
-  check_property([](const std::vector<std::uint8_t>& numbers, unsigned seed) {
-    MultisetHash forward, shuffled;
-    for (auto number : numbers) forward.add(element(number));
-    auto order = numbers;
-    std::uint32_t state = seed;
-    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[(state = state * 1664525u + 1013904223u) % i]);
-    for (auto number : order) shuffled.remove(element(static_cast<std::uint8_t>(~number)));  // removed before it is added
-    for (auto number : order) shuffled.add(element(number));
-    for (auto number : numbers) shuffled.add(element(static_cast<std::uint8_t>(~number)));
-    RC_ASSERT(forward == shuffled);
-    RC_ASSERT(forward.digest() == shuffled.digest());
-  }, 50);
+  check_property(
+      [](const std::vector<std::uint8_t>& numbers, unsigned seed) {
+        MultisetHash forward, shuffled;
+        for (auto number : numbers) forward.add(element(number));
+        auto order = numbers;
+        std::uint32_t state = seed;
+        for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[(state = state * 1664525u + 1013904223u) % i]);
+        for (auto number : order) shuffled.remove(element(static_cast<std::uint8_t>(~number)));  // removed before it is added
+        for (auto number : order) shuffled.add(element(number));
+        for (auto number : numbers) shuffled.add(element(static_cast<std::uint8_t>(~number)));
+        RC_ASSERT(forward == shuffled);
+        RC_ASSERT(forward.digest() == shuffled.digest());
+      },
+      50);
 }
 
 TEST(Digest, AMultisetIsNotASet) {
@@ -53,7 +55,8 @@ TEST(Digest, KnownAnswers) {
   EXPECT_EQ(MultisetHash().digest().hex(), "c1bbece62eecab455530b09a9333e59c6ea83e0c4f8f1f0ebcab49c9d909ddd1");
   MultisetHash set;
   set.add(Hash{});
-  EXPECT_EQ(to_hex(ByteView(set.state()).first(16)), "76b8e0ada0f13d90405d6ae55386bd28") << "ChaCha20 under a key and nonce of zeros, RFC 8439 A.1";
+  EXPECT_EQ(to_hex(ByteView(set.state()).first(16)), "76b8e0ada0f13d90405d6ae55386bd28")
+      << "ChaCha20 under a key and nonce of zeros, RFC 8439 A.1";
   EXPECT_EQ(set.digest().hex(), "9d73aabe7f98fcf5aea0aab8f2d79aa7ed6abe7a4a0b2764e97535b759ced295");
   RecordId id;
   id.data[0] = 1;

@@ -30,7 +30,7 @@ struct Domain {
   bool any_name;             ///< an operation may name any other, later ones too; else only earlier ones, as honest devices do
   bool quarantine;           ///< each operation may stand in quarantine
   std::size_t addresses;
-  bool grouped;              ///< neighbours of one device also as one transaction
+  bool grouped;  ///< neighbours of one device also as one transaction
 
   friend void PrintTo(const Domain& domain, std::ostream* out) { *out << domain.name; }
 };
@@ -66,7 +66,8 @@ std::string check_states(const History& history, std::vector<Record>& state) {
       if (set >> i & 1) held.push_back(history[i]);
     state[set] = Record::evaluate(kind, held);
     // Of four, the definition of the smaller sets is held against the smaller domains only: it is slow.
-    if ((n < 4 || set + 1 == state.size()) && shape_of(state[set]) != define(held)) return "evaluate() is not the definition" + describe(held);
+    if ((n < 4 || set + 1 == state.size()) && shape_of(state[set]) != define(held))
+      return "evaluate() is not the definition" + describe(held);
   }
   History held(history.rbegin(), history.rend());
   held.push_back(held.front());
@@ -154,8 +155,8 @@ std::string check_domain(const Domain& domain, Gate gate, Tally& tally) {
   for (std::size_t i = 0; i < n; ++i) {
     const std::size_t nameable = domain.any_name ? n - 1 : i;
     // The first value is fixed, since values are only compared; of four operations the first device too, since three tried them all.
-    bases.insert(bases.end(), {i == 0 && n == 4 ? 1u : domain.devices, i == 0 ? 1u : 2u, std::size_t{1} << nameable, domain.addresses, domain.quarantine ? 2u : 1u,
-                               rights && domain.rights_by_operation ? 2u : 1u});
+    bases.insert(bases.end(), {i == 0 && n == 4 ? 1u : domain.devices, i == 0 ? 1u : 2u, std::size_t{1} << nameable, domain.addresses,
+                               domain.quarantine ? 2u : 1u, rights && domain.rights_by_operation ? 2u : 1u});
   }
   bases.push_back(rights && !domain.rights_by_operation ? std::size_t{1} << domain.devices : 1);
   Counting at(bases);
@@ -197,10 +198,10 @@ TEST_P(EveryHistory, MergesAlikeInEveryOrder) {
 std::vector<Domain> domains() {
   //  name                     operations devices rights-by-op any-name quarantine addresses grouped
   std::vector<Domain> out{
-      {"honest_1", 1, 3, true, false, false, 2, true},       {"honest_2", 2, 3, true, false, false, 2, true},
-      {"honest_3", 3, 3, true, false, false, 1, true},       {"honest_3_two_addresses", 3, 2, false, false, false, 2, true},
-      {"honest_4", 4, 2, false, false, false, 1, false},     {"any_name_2", 2, 2, true, true, true, 2, true},
-      {"any_name_3", 3, 2, false, true, false, 1, true},     {"quarantine_3", 3, 2, false, false, true, 1, false},
+      {"honest_1", 1, 3, true, false, false, 2, true},   {"honest_2", 2, 3, true, false, false, 2, true},
+      {"honest_3", 3, 3, true, false, false, 1, true},   {"honest_3_two_addresses", 3, 2, false, false, false, 2, true},
+      {"honest_4", 4, 2, false, false, false, 1, false}, {"any_name_2", 2, 2, true, true, true, 2, true},
+      {"any_name_3", 3, 2, false, true, false, 1, true}, {"quarantine_3", 3, 2, false, false, true, 1, false},
   };
   if (campaign() > 1) {
     out.push_back({"honest_4_grouped", 4, 2, true, false, false, 1, true});
@@ -218,9 +219,15 @@ INSTANTIATE_TEST_SUITE_P(Merge, EveryHistory, testing::ValuesIn(domains()), [](c
 
 const std::array<Address, 9>& addresses() {
   static const std::array<Address, 9> all{
-      field_address(Gate::open),         field_address(Gate::guarded),      field_address(Gate::owned),
-      field_address(Gate::once),         field_address(Gate::guarded, 2),   field_address(Gate::owned, 2),
-      Address{field_id(3, Gate::open), "a", 0}, Address{field_id(3, Gate::open), "a", 4}, Address{field_id(3, Gate::open), "b", 0},
+      field_address(Gate::open),
+      field_address(Gate::guarded),
+      field_address(Gate::owned),
+      field_address(Gate::once),
+      field_address(Gate::guarded, 2),
+      field_address(Gate::owned, 2),
+      Address{field_id(3, Gate::open), "a", 0},
+      Address{field_id(3, Gate::open), "a", 4},
+      Address{field_id(3, Gate::open), "b", 0},
   };
   return all;
 }
@@ -308,12 +315,10 @@ class World {
     auto transaction = begin(who, b);
     const Address address = address_of(a), other = address_of(a + b + 1);
     switch (what % 10) {
-      case 0: case 1: case 2:
-        add(transaction, address, value_of(b), seen(who, address, false));
-        break;
-      case 3:
-        add(transaction, address, value_of(b), seen(who, address, true));
-        break;
+      case 0:
+      case 1:
+      case 2: add(transaction, address, value_of(b), seen(who, address, false)); break;
+      case 3: add(transaction, address, value_of(b), seen(who, address, true)); break;
       case 4:
         add(transaction, address, value_of(b), seen(who, address, false));
         if (other != address) add(transaction, other, value_of(b / 4), seen(who, other, false));
@@ -381,74 +386,85 @@ class World {
 };
 
 TEST(MergeLaws, HonestDevicesConverge) {
-  check_property([](const std::vector<World::Step>& steps, unsigned seed) {
-    World world(steps);
-    const auto history = world.everything();
-    any_order_merges_alike(history, seed);
-    nothing_is_lost(history);
-  }, 150);
+  check_property(
+      [](const std::vector<World::Step>& steps, unsigned seed) {
+        World world(steps);
+        const auto history = world.everything();
+        any_order_merges_alike(history, seed);
+        nothing_is_lost(history);
+      },
+      150);
 }
 
 TEST(MergeLaws, WhoMayAndHasSeenAllSettlesAll) {
-  check_property([](const std::vector<World::Step>& steps) {
-    World world(steps);
-    const auto settling = world.settle();
-    const auto history = world.everything();
-    const auto record = Record::evaluate(kind, history);
-    for (const auto& reg : record.registers()) {
-      RC_ASSERT(reg.awaited.empty());
-      if (gate_of(reg.address.field) == Gate::once || reg.siblings.size() >= limits::supersedes_max) continue;
-      RC_ASSERT(reg.siblings.size() == 1u);
-      RC_ASSERT(record.dot(reg.siblings[0]).device == settling.mark.device);
-      RC_ASSERT(reg.siblings[0].value == Value(std::string("settled")));
-    }
-  }, 60);
+  check_property(
+      [](const std::vector<World::Step>& steps) {
+        World world(steps);
+        const auto settling = world.settle();
+        const auto history = world.everything();
+        const auto record = Record::evaluate(kind, history);
+        for (const auto& reg : record.registers()) {
+          RC_ASSERT(reg.awaited.empty());
+          if (gate_of(reg.address.field) == Gate::once || reg.siblings.size() >= limits::supersedes_max) continue;
+          RC_ASSERT(reg.siblings.size() == 1u);
+          RC_ASSERT(record.dot(reg.siblings[0]).device == settling.mark.device);
+          RC_ASSERT(reg.siblings[0].value == Value(std::string("settled")));
+        }
+      },
+      60);
 }
 
 // A cut: what one device wrote after some point is quarantined. Who superseded it has still seen what it had superseded.
 TEST(MergeLaws, ACutMergesAlikeAndBringsNothingBackThatWasSettled) {
-  check_property([](const std::vector<World::Step>& steps, DeviceNumber device, std::uint8_t beyond, unsigned seed) {
-    World world(steps);
-    const auto settling = world.settle();
-    auto history = world.everything();
-    std::size_t position = 0;
-    for (auto& transaction : history) {
-      const bool last = transaction.mark == settling.mark;
-      if (transaction.mark.device == device % 3 && ++position > beyond % 8 && !last) transaction.quarantined = true;
-    }
-    any_order_merges_alike(history, seed);
-    const auto record = Record::evaluate(kind, history);
-    for (const auto& reg : record.registers())
-      if (gate_of(reg.address.field) == Gate::open && reg.siblings.size() < limits::supersedes_max) RC_ASSERT(reg.siblings.size() == 1u);
-  }, 60);
+  check_property(
+      [](const std::vector<World::Step>& steps, DeviceNumber device, std::uint8_t beyond, unsigned seed) {
+        World world(steps);
+        const auto settling = world.settle();
+        auto history = world.everything();
+        std::size_t position = 0;
+        for (auto& transaction : history) {
+          const bool last = transaction.mark == settling.mark;
+          if (transaction.mark.device == device % 3 && ++position > beyond % 8 && !last) transaction.quarantined = true;
+        }
+        any_order_merges_alike(history, seed);
+        const auto record = Record::evaluate(kind, history);
+        for (const auto& reg : record.registers())
+          if (gate_of(reg.address.field) == Gate::open && reg.siblings.size() < limits::supersedes_max)
+            RC_ASSERT(reg.siblings.size() == 1u);
+      },
+      60);
 }
 
 // Writers who name what they like: their own later operations, what stands at other addresses, what never was, themselves.
 TEST(MergeLaws, AdversariesChangeNoLaw) {
   using Step = std::array<std::uint8_t, 6>;
-  check_property([](std::vector<Step> steps, unsigned seed) {
-    steps.resize(std::min<std::size_t>(steps.size(), 40));
-    std::vector<Dot> dots;
-    for (std::size_t i = 0; i < steps.size(); ++i) dots.push_back({steps[i][0] % 4u, 1 + i});
-    History history;
-    for (std::size_t i = 0; i < steps.size(); ++i) {
-      const auto [who, where, value, names, flags, joins] = steps[i];
-      std::set<Dot> named;  // about one in eight never was
-      for (unsigned k = 0; k < names % 5u; ++k) named.insert((names * 7 + k) % 8u == 0 ? Dot{9, k + 1} : dots[(names * 13u + k * 5u + where) % dots.size()]);
-      PlacedOperation placed{0, {address_of(where % 5u), value_of(value), {named.begin(), named.end()}}};
-      if (joins % 3 == 0 && !history.empty() && history.back().mark.device == dots[i].device) {
-        placed.offset = static_cast<std::uint32_t>(dots[i].counter - history.back().mark.first);
-        history.back().operations.push_back(std::move(placed));
-        continue;
-      }
-      auto& transaction = history.emplace_back();
-      transaction.mark = {.device = dots[i].device, .first = dots[i].counter, .resolves = (flags & 1) != 0, .approves = (flags & 2) != 0};
-      transaction.quarantined = flags % 16 > 12;
-      transaction.operations.push_back(std::move(placed));
-    }
-    any_order_merges_alike(history, seed);
-    nothing_is_lost(history);
-  }, 300);
+  check_property(
+      [](std::vector<Step> steps, unsigned seed) {
+        steps.resize(std::min<std::size_t>(steps.size(), 40));
+        std::vector<Dot> dots;
+        for (std::size_t i = 0; i < steps.size(); ++i) dots.push_back({steps[i][0] % 4u, 1 + i});
+        History history;
+        for (std::size_t i = 0; i < steps.size(); ++i) {
+          const auto [who, where, value, names, flags, joins] = steps[i];
+          std::set<Dot> named;  // about one in eight never was
+          for (unsigned k = 0; k < names % 5u; ++k)
+            named.insert((names * 7 + k) % 8u == 0 ? Dot{9, k + 1} : dots[(names * 13u + k * 5u + where) % dots.size()]);
+          PlacedOperation placed{0, {address_of(where % 5u), value_of(value), {named.begin(), named.end()}}};
+          if (joins % 3 == 0 && !history.empty() && history.back().mark.device == dots[i].device) {
+            placed.offset = static_cast<std::uint32_t>(dots[i].counter - history.back().mark.first);
+            history.back().operations.push_back(std::move(placed));
+            continue;
+          }
+          auto& transaction = history.emplace_back();
+          transaction.mark = {
+              .device = dots[i].device, .first = dots[i].counter, .resolves = (flags & 1) != 0, .approves = (flags & 2) != 0};
+          transaction.quarantined = flags % 16 > 12;
+          transaction.operations.push_back(std::move(placed));
+        }
+        any_order_merges_alike(history, seed);
+        nothing_is_lost(history);
+      },
+      300);
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ class Writer {
       auto& change = out.changes.emplace_back();
       change.kind = 1 + below(2000);
       change.creates = below(2) == 1;
-      change.record.data[1] = byte();
+      change.record.data = {byte(), static_cast<std::uint8_t>(changes)};
       if (change.creates) change.record = make_record_id(by.device, by.first, created++);
       for (auto operations = 1 + below(4); operations > 0; --operations) change.operations.push_back(operation(by, counter++));
     }
@@ -75,7 +75,8 @@ class Writer {
     if (below(3) == 0) out.address.element = bytes_text(1, 32);
     if (below(3) == 0) out.address.subfield = 1 + below(300);
     for (auto names = below(4); names > 0; --names) {
-      const Dot dot = below(2) ? Dot{by.number, 1 + random_() % (counter - 1)} : Dot{by.number + 1 + below(5), 1 + random_() % (Counter{1} << 40)};
+      const Dot dot =
+          below(2) ? Dot{by.number, 1 + random_() % (counter - 1)} : Dot{by.number + 1 + below(5), 1 + random_() % (Counter{1} << 40)};
       if (std::find(out.supersedes.begin(), out.supersedes.end(), dot) == out.supersedes.end()) out.supersedes.push_back(dot);
     }
     out.value = value();
@@ -112,77 +113,85 @@ class Writer {
   std::mt19937_64 random_;
 };
 
-bool same(const Operation& a, const Operation& b) {
-  return a.address == b.address && a.value == b.value && a.supersedes == b.supersedes;
-}
+bool same(const Operation& a, const Operation& b) { return a.address == b.address && a.value == b.value && a.supersedes == b.supersedes; }
 bool same(const RecordChange& a, const RecordChange& b) {
   return a.record == b.record && a.kind == b.kind && a.creates == b.creates &&
          std::equal(a.operations.begin(), a.operations.end(), b.operations.begin(), b.operations.end(),
                     [](const Operation& x, const Operation& y) { return same(x, y); });
 }
 bool same(const Transaction& a, const Transaction& b) {
-  const bool checks = a.clock_check.has_value() == b.clock_check.has_value() &&
-                      (!a.clock_check || (a.clock_check->peer == b.clock_check->peer && a.clock_check->offset_ms == b.clock_check->offset_ms));
+  const bool checks =
+      a.clock_check.has_value() == b.clock_check.has_value() &&
+      (!a.clock_check || (a.clock_check->peer == b.clock_check->peer && a.clock_check->offset_ms == b.clock_check->offset_ms));
   return a.time == b.time && a.link == b.link && a.note == b.note && checks &&
          std::equal(a.changes.begin(), a.changes.end(), b.changes.begin(), b.changes.end(),
                     [](const RecordChange& x, const RecordChange& y) { return same(x, y); });
 }
 
 TEST(Operation, EveryTransactionComesBack) {
-  check_property([](std::uint64_t seed) {
-    const auto transaction = Writer(seed).transaction(author());
-    const auto bytes = encoded(transaction);
-    const auto back = decoded(bytes);
-    RC_ASSERT(back.ok());
-    RC_ASSERT(same(*back, transaction));
-    RC_ASSERT(encoded(*back) == bytes);
-    RC_ASSERT(has_clock_check(bytes) == transaction.clock_check.has_value());
-  }, 500);
+  check_property(
+      [](std::uint64_t seed) {
+        const auto transaction = Writer(seed).transaction(author());
+        const auto bytes = encoded(transaction);
+        const auto back = decoded(bytes);
+        RC_ASSERT(back.ok());
+        RC_ASSERT(same(*back, transaction));
+        RC_ASSERT(encoded(*back) == bytes);
+        RC_ASSERT(has_clock_check(bytes) == transaction.clock_check.has_value());
+      },
+      500);
 }
 
 // A device writes before it knows its number; the bytes stay what they are when it is admitted.
 TEST(Operation, TheBytesDoNotDependOnTheAuthorsNumber) {
-  check_property([](std::uint64_t seed) {
-    const auto transaction = Writer(seed).transaction(author(1000, 3));
-    const auto bytes = encoded(transaction);
-    const auto unadmitted = decoded(bytes, author(1000, device_unadmitted));
-    RC_ASSERT(unadmitted.ok());
-    RC_ASSERT(encoded(*unadmitted, author(1000, device_unadmitted)) == bytes);
-    for (const auto& change : unadmitted->changes)
-      for (const auto& operation : change.operations)
-        for (const auto& dot : operation.supersedes) RC_ASSERT(dot.device != 3u);
-  }, 100);
+  check_property(
+      [](std::uint64_t seed) {
+        const auto transaction = Writer(seed).transaction(author(1000, 3));
+        const auto bytes = encoded(transaction);
+        const auto unadmitted = decoded(bytes, author(1000, device_unadmitted));
+        RC_ASSERT(unadmitted.ok());
+        RC_ASSERT(encoded(*unadmitted, author(1000, device_unadmitted)) == bytes);
+        for (const auto& change : unadmitted->changes)
+          for (const auto& operation : change.operations)
+            for (const auto& dot : operation.supersedes) RC_ASSERT(dot.device != 3u);
+      },
+      100);
 }
 
 TEST(Operation, EveryPrefixIsRefusedAndEveryFlippedBitRefusedOrCanonical) {
   std::uint64_t flips = 0, accepted = 0;
-  check_property([&](std::uint64_t seed) {
-    const auto bytes = encoded(Writer(seed).transaction(author()));
-    for (std::size_t size = 0; size < bytes.size(); ++size) RC_ASSERT(!decoded(ByteView(bytes).first(size)).ok());
-    for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
-      auto flipped = bytes;
-      flipped[bit / 8] = static_cast<std::uint8_t>(flipped[bit / 8] ^ 1u << bit % 8);
-      const auto back = decoded(flipped);
-      ++flips;
-      if (!back.ok()) continue;
-      ++accepted;
-      RC_ASSERT(encoded(*back) == flipped);
-    }
-  }, 60);
+  check_property(
+      [&](std::uint64_t seed) {
+        const auto bytes = encoded(Writer(seed).transaction(author()));
+        for (std::size_t size = 0; size < bytes.size(); ++size) RC_ASSERT(!decoded(ByteView(bytes).first(size)).ok());
+        for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+          auto flipped = bytes;
+          flipped[bit / 8] = static_cast<std::uint8_t>(flipped[bit / 8] ^ 1u << bit % 8);
+          const auto back = decoded(flipped);
+          ++flips;
+          if (!back.ok()) continue;
+          ++accepted;
+          RC_ASSERT(encoded(*back) == flipped);
+        }
+      },
+      60);
   std::printf("  %llu flipped bits, %llu still a transaction, each its own canonical form\n", static_cast<unsigned long long>(flips),
               static_cast<unsigned long long>(accepted));
 }
 
 TEST(Operation, AnyBytesAreRefusedOrCanonical) {
-  check_property([](const Bytes& bytes) {
-    const auto back = decoded(bytes);
-    if (back.ok()) RC_ASSERT(encoded(*back) == bytes);
-  }, 500);
+  check_property(
+      [](const Bytes& bytes) {
+        const auto back = decoded(bytes);
+        if (back.ok()) RC_ASSERT(encoded(*back) == bytes);
+      },
+      500);
 }
 
 // One change of kind 5 with one operation on field 4, spelled out so that one thing at a time can be wrong.
 struct Spelled {
-  std::string flags = "00", time = "00", extras, changes = "01", head = "0b", record, count = "01", field = "04", shape = "00", address, dots, value = "00";
+  std::string flags = "00", time = "00", extras, changes = "01", head = "0b", record, count = "01", field = "04", shape = "00", address,
+              dots, value = "00";
   Bytes bytes() const {
     return from_hex(flags + time + extras + changes + head + record + count + field + shape + address + dots + value).value();
   }
@@ -265,6 +274,7 @@ TEST(Operation, CountersThatCouldOverflowAreRefused) {
 TEST(Operation, OperationsOfATransactionAreBoundedTogether) {
   Transaction transaction;
   transaction.changes.resize(2);
+  transaction.changes[1].record.data[0] = 1;
   for (auto& change : transaction.changes) {
     change.kind = 5;
     change.operations.resize(limits::operations_per_transaction_max / 2);
@@ -275,14 +285,32 @@ TEST(Operation, OperationsOfATransactionAreBoundedTogether) {
   EXPECT_TRUE(refusal(encoded(transaction)).starts_with("a transaction: a transaction has too many operations"));
 }
 
+TEST(Operation, ARecordIsChangedOnce) {
+  Transaction transaction;
+  transaction.changes.resize(3);
+  for (auto& change : transaction.changes) {
+    change.kind = 5;
+    change.operations.resize(1);
+    change.operations[0].address.field = 4;
+  }
+  transaction.changes[1].record.data[0] = 1;
+  transaction.changes[2].kind = 6;  // the same id under another kind is another record
+  EXPECT_EQ(refusal(encoded(transaction)), "");
+  transaction.changes[2].kind = 5;
+  EXPECT_TRUE(refusal(encoded(transaction)).starts_with("a transaction: a transaction changes a record twice"));
+  transaction.changes[0].creates = true;
+  transaction.changes[2].record = make_record_id(author().device, author().first);
+  EXPECT_TRUE(refusal(encoded(transaction)).starts_with("a transaction: a transaction changes a record twice"));
+}
+
 TEST(Operation, LengthBombsAllocateLittle) {
   const Bytes bombs[] = {
-      Spelled{.flags = "10", .extras = "8008"}.bytes(),   // a note of 1 KiB
-      Spelled{.changes = "808001"}.bytes(),               // 16,384 changes
-      Spelled{.count = "808001"}.bytes(),                 // 16,384 operations
-      Spelled{.value = "05808004"}.bytes(),               // a text of 64 KiB
-      Spelled{.value = "0a808004"}.bytes(),               // bytes of 64 KiB
-      Spelled{.shape = "8002"}.bytes(),                   // 64 dots
+      Spelled{.flags = "10", .extras = "8008"}.bytes(),  // a note of 1 KiB
+      Spelled{.changes = "808001"}.bytes(),              // 16,384 changes
+      Spelled{.count = "808001"}.bytes(),                // 16,384 operations
+      Spelled{.value = "05808004"}.bytes(),              // a text of 64 KiB
+      Spelled{.value = "0a808004"}.bytes(),              // bytes of 64 KiB
+      Spelled{.shape = "8002"}.bytes(),                  // 64 dots
   };
   for (const auto& bomb : bombs) {
     const auto by = author();

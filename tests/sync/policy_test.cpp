@@ -87,7 +87,7 @@ TEST(Policy, AnEmptyRegisterShowsNothing) {
 
 TEST(Policy, TheOrderOfInvariantFour) {
   Field field(Policy::latest);
-  field.write(number(1), {.device = phone, .at_ms = 20 * 365 * day});                 // a clock twenty years ahead
+  field.write(number(1), {.device = phone, .at_ms = 20 * 365 * day});  // a clock twenty years ahead
   field.write(number(2), {.device = desk, .at_ms = 2 * day, .confirmed = true});
   const auto early = field.write(number(3), {.device = other_phone, .at_ms = day, .confirmed = true});
   EXPECT_EQ(field.read().shown->value, number(2)) << "a confirmed time comes after any other";
@@ -258,9 +258,9 @@ TEST(Policy, GatesBelongToPolicies) {
 
 TEST(Policy, PresentElementsAndCreator) {
   const auto phones = field_id(3, Gate::open), another = field_id(4, Gate::open);
-  History history{one({phone, 1}, {phones, "a", 0}, true), one({phone, 2}, {phones, "b", 0}, true), one({phone, 3}, {phones, "c", 5}, true),
-                  one({desk, 1}, {phones, "b", 0}, std::monostate{}, {{phone, 2}}), one({desk, 2}, {another, "d", 0}, true),
-                  one({desk, 3}, {phones, {}, 0}, true)};
+  History history{one({phone, 1}, {phones, "a", 0}, true), one({phone, 2}, {phones, "b", 0}, true),
+                  one({phone, 3}, {phones, "c", 5}, true), one({desk, 1}, {phones, "b", 0}, std::monostate{}, {{phone, 2}}),
+                  one({desk, 2}, {another, "d", 0}, true), one({desk, 3}, {phones, {}, 0}, true)};
   EXPECT_EQ(creator_of(Record::evaluate(kind, history)), device_unadmitted);
   EXPECT_FALSE(Record::evaluate(kind, history).created());
   history[1].mark.creates = true;
@@ -319,37 +319,39 @@ struct Shape {
 
 // Pure, and independent of the order in which siblings happen to stand.
 TEST(Policy, ReadingDependsOnNothingButTheSiblings) {
-  check_property([](const std::vector<std::array<std::uint8_t, 4>>& writers, std::uint8_t which, bool with_order, DeviceNumber creator) {
-    const NumberOrder order;
-    const auto policy = static_cast<Policy>(which % 7);
-    History history;
-    for (const auto& [device, value, time, rights] : writers) {
-      auto transaction = one({device % 4u, 1 + history.size()}, {field_id(1, Gate::open), {}, 0},
-                             value % 4 == 0 ? Value() : number(value % 4));
-      transaction.mark.claimed_ms = time % 4;
-      transaction.mark.confirmed = rights & 1, transaction.mark.resolves = rights & 2, transaction.mark.approves = rights & 4;
-      history.push_back(std::move(transaction));
-    }
-    const auto record = Record::evaluate(kind, history);
-    if (record.registers().empty()) return;
-    const auto read = [&](const Register& reg) {
-      const auto out = read_register(record, reg, policy, with_order ? &order : nullptr, creator % 4);
-      Shape shape{nullptr, {}, out.conflict, out.unconfirmed, out.defect};
-      for (const auto* each : out.distinct) shape.distinct.push_back(each->value);
-      RC_ASSERT(out.shown == out.distinct.front());
-      RC_ASSERT(std::set<Value>(shape.distinct.begin(), shape.distinct.end()).size() == shape.distinct.size());
-      if (out.distinct.size() == 1 && policy != Policy::owner) RC_ASSERT(!out.conflict);
-      shape.shown = out.shown;
-      return std::pair(shape, record.dot(*out.shown));
-    };
-    Register reg = record.registers().front();
-    const auto [shape, shown] = read(reg);
-    std::reverse(reg.siblings.begin(), reg.siblings.end());
-    const auto [reversed, shown_reversed] = read(reg);
-    RC_ASSERT(shown == shown_reversed);
-    RC_ASSERT(shape.distinct == reversed.distinct);
-    RC_ASSERT(shape.conflict == reversed.conflict && shape.unconfirmed == reversed.unconfirmed && shape.defect == reversed.defect);
-  }, 500);
+  check_property(
+      [](const std::vector<std::array<std::uint8_t, 4>>& writers, std::uint8_t which, bool with_order, DeviceNumber creator) {
+        const NumberOrder order;
+        const auto policy = static_cast<Policy>(which % 7);
+        History history;
+        for (const auto& [device, value, time, rights] : writers) {
+          auto transaction =
+              one({device % 4u, 1 + history.size()}, {field_id(1, Gate::open), {}, 0}, value % 4 == 0 ? Value() : number(value % 4));
+          transaction.mark.claimed_ms = time % 4;
+          transaction.mark.confirmed = rights & 1, transaction.mark.resolves = rights & 2, transaction.mark.approves = rights & 4;
+          history.push_back(std::move(transaction));
+        }
+        const auto record = Record::evaluate(kind, history);
+        if (record.registers().empty()) return;
+        const auto read = [&](const Register& reg) {
+          const auto out = read_register(record, reg, policy, with_order ? &order : nullptr, creator % 4);
+          Shape shape{nullptr, {}, out.conflict, out.unconfirmed, out.defect};
+          for (const auto* each : out.distinct) shape.distinct.push_back(each->value);
+          RC_ASSERT(out.shown == out.distinct.front());
+          RC_ASSERT(std::set<Value>(shape.distinct.begin(), shape.distinct.end()).size() == shape.distinct.size());
+          if (out.distinct.size() == 1 && policy != Policy::owner) RC_ASSERT(!out.conflict);
+          shape.shown = out.shown;
+          return std::pair(shape, record.dot(*out.shown));
+        };
+        Register reg = record.registers().front();
+        const auto [shape, shown] = read(reg);
+        std::reverse(reg.siblings.begin(), reg.siblings.end());
+        const auto [reversed, shown_reversed] = read(reg);
+        RC_ASSERT(shown == shown_reversed);
+        RC_ASSERT(shape.distinct == reversed.distinct);
+        RC_ASSERT(shape.conflict == reversed.conflict && shape.unconfirmed == reversed.unconfirmed && shape.defect == reversed.defect);
+      },
+      500);
 }
 
 }  // namespace

@@ -32,9 +32,7 @@ std::set<Dot> siblings(const Record& record, const Address& address) {
 // Every order of delivery ends as evaluate() says; returns that.
 Record in_every_order(History history) {
   const auto whole = Record::evaluate(kind, history);
-  const auto before = [](const auto& a, const auto& b) {
-    return Dot{a.mark.device, a.mark.first} < Dot{b.mark.device, b.mark.first};
-  };
+  const auto before = [](const auto& a, const auto& b) { return Dot{a.mark.device, a.mark.first} < Dot{b.mark.device, b.mark.first}; };
   std::sort(history.begin(), history.end(), before);
   do {
     Body body;
@@ -88,7 +86,8 @@ TEST(Record, WhatIsAwaitedIsClosedWhenItComes) {
 }
 
 TEST(Record, GuardedClosesOneAgreedValueNeverSeveral) {
-  const auto a = one({0, 1}, guarded_field, number(1)), b = one({1, 1}, guarded_field, number(2)), same = one({1, 1}, guarded_field, number(1));
+  const auto a = one({0, 1}, guarded_field, number(1)), b = one({1, 1}, guarded_field, number(2)),
+             same = one({1, 1}, guarded_field, number(1));
   auto edit = one({2, 1}, guarded_field, number(3), {{0, 1}, {1, 1}});
   EXPECT_EQ(siblings(in_every_order({a, b, edit}), guarded_field).size(), 3u);
   EXPECT_EQ(siblings(in_every_order({a, same, edit}), guarded_field).size(), 1u);
@@ -114,12 +113,14 @@ TEST(Record, OwnedProtectsOnlyTheOwnersValue) {
 }
 
 TEST(Record, OnceClosesNothing) {
-  EXPECT_EQ(siblings(in_every_order({one({0, 1}, once_field, number(1)), one({0, 2}, once_field, number(2), {{0, 1}})}), once_field).size(), 2u);
+  EXPECT_EQ(siblings(in_every_order({one({0, 1}, once_field, number(1)), one({0, 2}, once_field, number(2), {{0, 1}})}), once_field).size(),
+            2u);
 }
 
 TEST(Record, ASupersessionCountsOnlyAtItsOwnAddress) {
   const Address other{open_field.field, "a", 0};
-  const auto record = in_every_order({one({0, 1}, open_field, number(1)), one({1, 1}, other, number(2), {{0, 1}}), one({0, 2}, other, number(3))});
+  const auto record =
+      in_every_order({one({0, 1}, open_field, number(1)), one({1, 1}, other, number(2), {{0, 1}}), one({0, 2}, other, number(3))});
   EXPECT_EQ(siblings(record, open_field), (std::set<Dot>{{0, 1}}));
   EXPECT_EQ(record.find(other)->awaited, (std::vector<Dot>{{0, 1}}));
 }
@@ -141,7 +142,8 @@ TEST(Record, AQuarantinedOperationShowsNothingButWasSeen) {
     auto cut = one({1, 1}, address, number(2), {{0, 1}});
     cut.quarantined = true;
     EXPECT_EQ(siblings(in_every_order({before, cut}), address), (std::set<Dot>{{0, 1}})) << "what it alone closed, stands";
-    EXPECT_EQ(siblings(in_every_order({before, cut, after}), address), (std::set<Dot>{{2, 1}})) << "what an accepted one closed through it, not";
+    EXPECT_EQ(siblings(in_every_order({before, cut, after}), address), (std::set<Dot>{{2, 1}}))
+        << "what an accepted one closed through it, not";
     cut.quarantined = false;
     EXPECT_EQ(siblings(in_every_order({before, cut, after}), address), (std::set<Dot>{{2, 1}})) << "and so the cut changed nothing";
   }
@@ -189,7 +191,8 @@ Record any_record(std::uint64_t seed) {
     for (const auto& each : dots)
       if (random() % 4 == 0) names.push_back(each);
     const Address address{static_cast<FieldId>(4 + random() % 6), random() % 3 ? "" : "key", static_cast<SubfieldId>(random() % 2)};
-    auto transaction = one(dot, address, random() % 2 ? number(static_cast<std::int64_t>(random() % 3)) : Value(std::string("text")), names);
+    auto transaction =
+        one(dot, address, random() % 2 ? number(static_cast<std::int64_t>(random() % 3)) : Value(std::string("text")), names);
     transaction.mark.claimed_ms = static_cast<std::int64_t>(random() % 1000) - 500;
     transaction.mark.offset_ms = random() % 2 ? -7 : 0;
     transaction.mark.confirmed = random() % 2, transaction.mark.resolves = random() % 2, transaction.mark.creates = random() % 5 == 0;
@@ -201,51 +204,130 @@ Record any_record(std::uint64_t seed) {
 }
 
 TEST(RecordBytes, ComeBack) {
-  check_property([](std::uint64_t seed) {
-    const auto record = any_record(seed);
-    RC_ASSERT(record_from(bytes_of(record)) == record);
-  }, 300);
+  check_property(
+      [](std::uint64_t seed) {
+        const auto record = any_record(seed);
+        RC_ASSERT(record_from(bytes_of(record)) == record);
+      },
+      300);
   EXPECT_EQ(record_from(bytes_of(Record(kind))), Record(kind));
 }
 
 TEST(RecordBytes, EveryPrefixIsRefusedAndEveryFlippedBitRefusedOrCanonical) {
-  check_property([](std::uint64_t seed) {
-    const auto bytes = bytes_of(any_record(seed));
-    for (std::size_t size = 0; size < bytes.size(); ++size) RC_ASSERT(!record_from(ByteView(bytes).first(size)));
-    for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
-      auto flipped = bytes;
-      flipped[bit / 8] = static_cast<std::uint8_t>(flipped[bit / 8] ^ 1u << bit % 8);
-      if (const auto back = record_from(flipped)) RC_ASSERT(bytes_of(*back) == flipped);
-    }
-  }, 60);
+  check_property(
+      [](std::uint64_t seed) {
+        const auto bytes = bytes_of(any_record(seed));
+        for (std::size_t size = 0; size < bytes.size(); ++size) RC_ASSERT(!record_from(ByteView(bytes).first(size)));
+        for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+          auto flipped = bytes;
+          flipped[bit / 8] = static_cast<std::uint8_t>(flipped[bit / 8] ^ 1u << bit % 8);
+          if (const auto back = record_from(flipped)) RC_ASSERT(bytes_of(*back) == flipped);
+        }
+      },
+      60);
 }
 
 TEST(RecordBytes, EachRuleIsRefusedByName) {
   // kind 7; one mark: device 0, counter 5, time 0; one register: field 4, one sibling of mark 0: offset 0, names nothing, no value
-  const std::string head = "07", mark = "00000500", mark_9 = "00000900", reg = "0400" "00000000", reg_6 = "0600" "00000000";
+  const std::string head = "07", mark = "00000500", mark_9 = "00000900",
+                    reg =
+                        "0400"
+                        "00000000",
+                    reg_6 =
+                        "0600"
+                        "00000000";
   const std::pair<std::string, std::string> all[] = {
       {"", head + "01" + mark + "01" + reg},
       {"", head + "02" + mark + mark_9 + "02" + reg + reg_6},
-      {"a mark has unknown flags", head + "0120000500" "01" + reg},
-      {"a dot names no operation", head + "0100000000" "01" + reg},
-      {"a counter is out of range", head + "0100" "00" "818080808080808040" "00" "01" + reg},
-      {"a time is out of range", head + "01000005" "8280808080808020" "01" + reg},
-      {"an offset of zero is written out", head + "0110000500" "00" "01" + reg},
+      {"a mark has unknown flags", head +
+                                       "0120000500"
+                                       "01" +
+                                       reg},
+      {"a dot names no operation", head +
+                                       "0100000000"
+                                       "01" +
+                                       reg},
+      {"a counter is out of range", head +
+                                        "0100"
+                                        "00"
+                                        "818080808080808040"
+                                        "00"
+                                        "01" +
+                                        reg},
+      {"a time is out of range", head +
+                                     "01000005"
+                                     "8280808080808020"
+                                     "01" +
+                                     reg},
+      {"an offset of zero is written out", head +
+                                               "0110000500"
+                                               "00"
+                                               "01" +
+                                               reg},
       {"marks are out of order", head + "02" + mark + mark + "01" + reg},
       {"marks are out of order", head + "02" + mark_9 + mark + "01" + reg},
       {"registers are out of order", head + "01" + mark + "02" + reg + reg},
       {"registers are out of order", head + "01" + mark + "02" + reg_6 + reg},
-      {"a register has an unknown shape", head + "01" + mark + "01" "0410" "00000000"},
-      {"an element key is empty", head + "01" + mark + "01" "0401" "00" "00000000"},
-      {"a subfield of zero is written out", head + "01" + mark + "01" "0402" "00" "00000000"},
-      {"a count of one sibling is written out", head + "01" + mark + "01" "0408" "01" "00000000"},
-      {"siblings are out of order", head + "01" + mark + "01" "0408" "02" "00000000" "00000000"},
-      {"siblings are out of order", head + "02" + mark + mark_9 + "01" "0408" "02" "01000000" "00000000"},
-      {"a sibling names no mark", head + "01" + mark + "01" "0400" "01000000"},
-      {"a sibling supersedes too many", head + "01" + mark + "01" "0400" "0000" "8201" "00"},
-      {"a causal counter of one is written out", head + "01" + mark + "01" "0400" "0000" "01" "01" "00"},
-      {"a count of no awaited dots is written out", head + "01" + mark + "01" "0404" "00000000" "00"},
-      {"awaited dots are out of order", head + "01" + mark + "01" "0404" "00000000" "02" "0101" "0101"},
+      {"a register has an unknown shape", head + "01" + mark +
+                                              "01"
+                                              "0410"
+                                              "00000000"},
+      {"an element key is empty", head + "01" + mark +
+                                      "01"
+                                      "0401"
+                                      "00"
+                                      "00000000"},
+      {"a subfield of zero is written out", head + "01" + mark +
+                                                "01"
+                                                "0402"
+                                                "00"
+                                                "00000000"},
+      {"a count of one sibling is written out", head + "01" + mark +
+                                                    "01"
+                                                    "0408"
+                                                    "01"
+                                                    "00000000"},
+      {"siblings are out of order", head + "01" + mark +
+                                        "01"
+                                        "0408"
+                                        "02"
+                                        "00000000"
+                                        "00000000"},
+      {"siblings are out of order", head + "02" + mark + mark_9 +
+                                        "01"
+                                        "0408"
+                                        "02"
+                                        "01000000"
+                                        "00000000"},
+      {"a sibling names no mark", head + "01" + mark +
+                                      "01"
+                                      "0400"
+                                      "01000000"},
+      {"a sibling supersedes too many", head + "01" + mark +
+                                            "01"
+                                            "0400"
+                                            "0000"
+                                            "8201"
+                                            "00"},
+      {"a causal counter of one is written out", head + "01" + mark +
+                                                     "01"
+                                                     "0400"
+                                                     "0000"
+                                                     "01"
+                                                     "01"
+                                                     "00"},
+      {"a count of no awaited dots is written out", head + "01" + mark +
+                                                        "01"
+                                                        "0404"
+                                                        "00000000"
+                                                        "00"},
+      {"awaited dots are out of order", head + "01" + mark +
+                                            "01"
+                                            "0404"
+                                            "00000000"
+                                            "02"
+                                            "0101"
+                                            "0101"},
       {"a count is larger than the input", head + "ffff03" + mark},
       {"a count is larger than the input", head + "01" + mark + "ffff03" + reg},
       {"has bytes after its end", head + "01" + mark + "01" + reg + "00"},
@@ -259,14 +341,22 @@ TEST(RecordBytes, EachRuleIsRefusedByName) {
       EXPECT_TRUE(status.ok()) << text << ": " << status.error().message();
       EXPECT_EQ(to_hex(bytes_of(record)), text);
     } else {
-      EXPECT_TRUE(!status.ok() && status.error().message().starts_with("r: " + why + " (")) << why << ": " << (status.ok() ? "accepted" : status.error().message());
+      EXPECT_TRUE(!status.ok() && status.error().message().starts_with("r: " + why + " ("))
+          << why << ": " << (status.ok() ? "accepted" : status.error().message());
     }
   }
 }
 
 TEST(RecordBytes, LengthBombsAllocateLittle) {
-  for (const auto* text : {"07ffff03", "070100000500ffff03", "0701000005000104" "08" "ffff03", "07010000050001040404" "00000000" "ffff03",
-                           "0701000005000104000000" "8001"}) {
+  for (const auto* text : {"07ffff03", "070100000500ffff03",
+                           "0701000005000104"
+                           "08"
+                           "ffff03",
+                           "07010000050001040404"
+                           "00000000"
+                           "ffff03",
+                           "0701000005000104000000"
+                           "8001"}) {
     const auto bytes = from_hex(text).value();
     AllocationCounter counter;
     Decoder in(bytes);

@@ -115,8 +115,8 @@ class Body {
 
   void handle(effect::Send& e) {
     static const char* names[] = {"?",      "hello",   "spaces",   "heads",   "compared", "roster", "log",  "segments",
-                                  "stored", "refused", "proposal", "locator", "split",    "ping",   "pong", "bye"};
-    say(std::string("-> ") + (e.message[0] < 16 ? names[e.message[0]] : "?"));
+                                  "stored", "refused", "proposal", "locator", "split",    "ping",   "pong", "bye", "roster stored"};
+    say(std::string("-> ") + (e.message[0] < 17 ? names[e.message[0]] : "?"));
     out.push_back(std::move(e.message));
   }
   void handle(effect::LoadSummaries&) {

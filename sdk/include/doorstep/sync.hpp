@@ -30,8 +30,10 @@ struct SyncReport : SyncProgress {
 /// One connection to one relay.
 class Link {
  public:
-  /// For every space of the replica that names this relay, or whose invitation does.
-  static Result<Link> start(Replica& replica, const RelayAddress& relay);
+  /// For every space of the replica that names this relay. While an invitation to it is open, the link first carries that:
+  /// it hands in the request to be admitted and does nothing else. `as_member`: the invitation may have been used already (the
+  /// relay refuses it with Code::unauthenticated then), so connect as the member that we may have become.
+  static Result<Link> start(Replica& replica, const RelayAddress& relay, bool as_member = false);
   Link(Link&&) noexcept;
   Link& operator=(Link&&) noexcept;
   ~Link();

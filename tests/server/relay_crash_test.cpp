@@ -1,0 +1,243 @@
+// The real program, as a process of its own: killed at random moments under upload, starved of file descriptors, asked to stop.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+
+#include "server/store/sqlite_store.hpp"
+#include "server/verify.hpp"
+#include "tests/server/folder.hpp"
+#include "tests/server/test_client.hpp"
+
+namespace doorstep::relay {
+namespace {
+
+using std::chrono::steady_clock;
+
+std::string program() {
+  const char* elsewhere = std::getenv("DOORSTEP_BIN_DIR");
+  return std::string(elsewhere ? elsewhere : DOORSTEP_BIN_DIR) + "/doorstep-relay";
+}
+
+// doorstep-relay serve, on a free port.
+class Process {
+ public:
+  explicit Process(const std::string& data, rlim_t files = 0) {
+    int out[2];
+    if (::pipe2(out, O_CLOEXEC) != 0) return;
+    const std::string path = program();
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::dup2(out[1], STDOUT_FILENO);
+      const int null = ::open("/dev/null", O_RDWR);
+      ::dup2(null, STDERR_FILENO);
+      if (files != 0) {
+        const rlimit limit{files, files};
+        ::setrlimit(RLIMIT_NOFILE, &limit);
+      }
+      ::execl(path.c_str(), path.c_str(), "serve", "--data", data.c_str(), "--listen", "127.0.0.1:0", "--log-level", "error", nullptr);
+      ::_exit(127);
+    }
+    ::close(out[1]);
+    out_ = out[0];
+    port_ = read_port();
+  }
+  ~Process() {
+    if (pid_ > 0) (void)end(SIGKILL);
+    if (out_ >= 0) ::close(out_);
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  std::uint16_t port() const { return port_; }
+  pid_t pid() const { return pid_; }
+  void signal(int number) const { ::kill(pid_, number); }
+  /// The exit code, or 128 + the signal that ended it.
+  int end(int number) {
+    ::kill(pid_, number);
+    int status = 0;
+    ::waitpid(std::exchange(pid_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+
+ private:
+  std::uint16_t read_port() const {
+    std::string text;
+    const auto start = steady_clock::now();
+    while (text.find('\n') == std::string::npos && steady_clock::now() - start < std::chrono::seconds(30)) {
+      pollfd wait{out_, POLLIN, 0};
+      if (::poll(&wait, 1, 100) <= 0) continue;
+      char byte = 0;
+      if (::read(out_, &byte, 1) <= 0) break;
+      text += byte;
+    }
+    const auto colon = text.rfind(':');
+    return colon == std::string::npos ? std::uint16_t{0} : static_cast<std::uint16_t>(std::atoi(text.c_str() + colon + 1));
+  }
+
+  pid_t pid_ = -1;
+  int out_ = -1;
+  std::uint16_t port_ = 0;
+};
+
+class RelayProcessTest : public testing::Test {
+ protected:
+  RelayProcessTest() : village(authority, desk, {&a, &b}), data(folder.path() + "/relay") {
+    spdlog::set_level(spdlog::level::err);
+    EXPECT_TRUE(SqliteStore::create(data, {authority.public_key}, false, dice()));
+    key = SqliteStore::open(data, SqliteStore::Mode::read_only).value()->identity()->transport.public_key;
+  }
+  void expect_sound() {
+    const auto store = SqliteStore::open(data, SqliteStore::Mode::read_only);
+    ASSERT_TRUE(store);
+    const auto verified = verify_store(**store, [](const Verified&) {});
+    ASSERT_TRUE(verified) << verified.error().message();
+  }
+  Position durable(const LogId& log) {
+    const auto store = SqliteStore::open(data, SqliteStore::Mode::read_only);
+    const auto logs = (*store)->logs();
+    for (const auto& one : *logs)
+      if (one.id == log) return one.position;
+    return 0;
+  }
+
+  IdentityKeyPair authority = make_identity_key_pair(dice());
+  Device desk, a, b;
+  Village village;
+  Folder folder;
+  std::string data;
+  TransportPublicKey key;
+};
+
+TEST_F(RelayProcessTest, KilledFiftyTimesKeepsEveryReceipt) {
+  Replica replica(a);
+  replica.learn(village);
+  Writer log(village, a);
+  TestClient client(replica);
+  Position receipted = 0;
+  for (int round = 0; round < 50; ++round) {
+    Process relay(data);
+    ASSERT_NE(relay.port(), 0) << "round " << round;
+    client.connect(relay.port(), key);
+    for (int i = 0; i < 30; ++i) log.write(round % 3 == 0 ? 30'000 : 400);
+    replica.learn(log);
+    std::array<std::uint8_t, 2> dice_bytes;
+    dice().fill(dice_bytes);
+    const Position goal = receipted + dice_bytes[0] % 25;
+    client.on_receipt = [&](const LogId&, Position position) { receipted = std::max(receipted, position); };
+    (void)client.until([&] { return receipted > goal; });
+    // And a moment more, of up to two milliseconds, to end inside a commit as well as between two.
+    const auto until = steady_clock::now() + std::chrono::microseconds(dice_bytes[1] * 8);
+    (void)client.until([&] { return steady_clock::now() > until; });
+    ASSERT_EQ(client.seen.receipts_wrong, 0u);
+    ASSERT_EQ(relay.end(SIGKILL), 128 + SIGKILL);
+    client.cut();
+    ASSERT_GE(durable(log.id()), receipted) << "round " << round;
+  }
+  expect_sound();
+  Process relay(data);
+  client.connect(relay.port(), key);
+  ASSERT_TRUE(client.until_level());
+  EXPECT_EQ(durable(log.id()), log.segments.size());
+  client.bye();
+  EXPECT_EQ(relay.end(SIGTERM), 0);
+  expect_sound();
+}
+
+TEST_F(RelayProcessTest, StopsOnSigtermAndAtOnceOnTheSecond) {
+  Replica replica(a);
+  replica.learn(village);
+  Writer log(village, a);
+  for (int i = 0; i < 300; ++i) log.write(20'000);
+  replica.learn(log);
+  TestClient client(replica);
+  {
+    Process relay(data);
+    client.connect(relay.port(), key);
+    ASSERT_TRUE(client.until([&] { return client.seen.receipts[log.id()] > 10; }));
+    relay.signal(SIGTERM);
+    EXPECT_TRUE(client.until_closed());
+    EXPECT_EQ(client.seen.closed, Code::ok);
+    client.cut();
+    EXPECT_EQ(relay.end(SIGCONT), 0);
+  }
+  EXPECT_GE(durable(log.id()), client.seen.receipts[log.id()]);
+  Process relay(data);
+  client.connect(relay.port(), key);
+  ASSERT_TRUE(client.until([&] { return client.seen.store.has_value(); }));
+  const auto start = steady_clock::now();
+  relay.signal(SIGTERM);
+  EXPECT_EQ(relay.end(SIGINT), 0);  // the client says nothing, and is not waited for
+  EXPECT_LT(steady_clock::now() - start, std::chrono::seconds(9));
+  expect_sound();
+}
+
+TEST_F(RelayProcessTest, SurvivesRunningOutOfFileDescriptors) {
+  Process relay(data, 40);
+  std::vector<int> sockets;
+  for (int i = 0; i < 100; ++i) sockets.push_back(connect_raw(relay.port()));
+  // Those above the limit are taken and closed, so that they know; the loop pauses, it does not spin.
+  int closed = 0;
+  for (std::size_t i = 60; i < sockets.size(); ++i) closed += sockets[i] < 0 || ends(sockets[i], 300) ? 1 : 0;
+  EXPECT_GT(closed, 0);
+  for (const int socket : sockets)
+    if (socket >= 0) ::close(socket);
+  Replica replica(a);
+  replica.learn(village);
+  Writer log(village, a);
+  log.write(100);
+  replica.learn(log);
+  TestClient client(replica);
+  bool through = false;
+  for (int i = 0; i < 50 && !through; ++i) {
+    client.connect(relay.port(), key);
+    through = client.until_receipted(log, 1000);
+  }
+  EXPECT_TRUE(through);
+  client.bye();
+  EXPECT_EQ(relay.end(SIGTERM), 0);
+}
+
+TEST_F(RelayProcessTest, OneProcessServesFromADirectory) {
+  Process first(data);
+  ASSERT_NE(first.port(), 0);
+  Process second(data);
+  EXPECT_EQ(second.port(), 0);
+  EXPECT_EQ(second.end(0), 4);
+  EXPECT_EQ(first.end(SIGTERM), 0);
+}
+
+TEST_F(RelayProcessTest, VerifyNamesTheFirstBadThing) {
+  {
+    Replica replica(a);
+    replica.learn(village);
+    Writer log(village, a);
+    for (int i = 0; i < 5; ++i) log.write(200);
+    replica.learn(log);
+    TestClient client(replica);
+    Process relay(data);
+    client.connect(relay.port(), key);
+    ASSERT_TRUE(client.until_receipted(log));
+    client.bye();
+    EXPECT_EQ(relay.end(SIGTERM), 0);
+    const auto verify = [&](const std::string& more) {
+      return WEXITSTATUS(std::system((program() + " verify --data " + data + " >" + folder.path() + "/out 2>&1" + more).c_str()));
+    };
+    EXPECT_EQ(verify(""), 0);
+    const auto store = std::move(*SqliteStore::open(data, SqliteStore::Mode::serve));
+    const auto number = store->logs()->front().number;
+    ASSERT_TRUE(store->append_segment(number, 6, dice().make<Hash>(), log.segments[4]));
+    EXPECT_EQ(verify(""), 1);
+    EXPECT_EQ(std::system(("grep -q 'segment 6' " + folder.path() + "/out").c_str()), 0);
+  }
+}
+
+}  // namespace
+}  // namespace doorstep::relay
