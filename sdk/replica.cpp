@@ -12,8 +12,8 @@ namespace {
 template <class T>
 Result<T> with_space(Core& core, const SpaceId& id, const std::function<Result<T>(SpaceState&)>& work) {
   const auto locked = [&]() -> Result<T> {
-    const std::lock_guard guard(core.mutex);
-    DOORSTEP_ASSIGN(SpaceState* space, core.space(id));
+    const TakeTurn<Turn> guard(core.mutex);
+    DOORSTEP_ASSIGN(SpaceState * space, core.space(id));
     return work(*space);
   };
   auto out = locked();
@@ -57,44 +57,44 @@ Result<Replica> Replica::open_with_key(const ReplicaOptions& options, const Symm
 }
 
 Status Replica::lock() {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   return core_->lock();
 }
 Status Replica::unlock(std::string_view passphrase) {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   return core_->unlock(passphrase);
 }
 bool Replica::locked() const {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   return core_->locked();
 }
 Status Replica::change_passphrase(std::string_view old_passphrase, std::string_view new_passphrase) {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   return core_->vault().change_credentials({view(old_passphrase), {}}, {view(new_passphrase), {}}, core_->options().passphrase_cost);
 }
 Result<SymmetricKey> Replica::database_key() const {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   DOORSTEP_ASSIGN(const DatabaseKey key, core_->vault().database_key());
   return key.key.duplicate();
 }
 DeviceId Replica::device() const {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   return core_->device_keys().identity;
 }
 const Schema& Replica::schema() const { return core_->schema(); }
 
 Result<DeviceId> Replica::authority() {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   DOORSTEP_TRY(core_->require_open());
   return core_->authority();
 }
 Result<SpaceId> Replica::found(const FoundOptions& options) {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   DOORSTEP_TRY(core_->require_open());
   return core_->found(options);
 }
 Result<std::vector<SpaceInfo>> Replica::spaces() {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   DOORSTEP_TRY(core_->require_open());
   std::vector<SpaceInfo> out;
   for (const auto& [id, space] : core_->spaces()) out.push_back(info_of(*core_, space));
@@ -116,7 +116,8 @@ Result<std::vector<MemberInfo>> Replica::members(const SpaceId& id) {
 }
 Status Replica::set_relays(const SpaceId& id, const std::vector<RelayAddress>& relays) {
   const auto done = with_space<int>(*core_, id, [&](SpaceState& space) -> Result<int> {
-    if (!space.roster || space.roster->sequencer() != core_->device()) return Error(Code::no_right, "only the sequencer's device may change the relays");
+    if (!space.roster || space.roster->sequencer() != core_->device())
+      return Error(Code::no_right, "only the sequencer's device may change the relays");
     RosterEntryBuilder builder;
     builder.add(RelayItem{relays});
     DOORSTEP_TRY(core_->append_own_entry(space, builder.build(*space.roster, core_->identity())));
@@ -128,7 +129,7 @@ Result<std::string> Replica::invite(const SpaceId& id, const InviteOptions& opti
   return with_space<std::string>(*core_, id, [&](SpaceState& space) { return core_->invite(space, options); });
 }
 Result<std::vector<SpaceId>> Replica::join(std::string_view uri, std::string_view label, std::string_view name) {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   DOORSTEP_TRY(core_->require_open());
   return core_->join(uri, label, name);
 }
@@ -176,17 +177,18 @@ Status Replica::resolve(const SpaceId& id, const RecordId& record, std::string_v
 // ---- Drafts ------------------------------------------------------------------------------------------------------------------
 
 RecordId Replica::new_draft_id() {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   return core_->random().make<RecordId>();
 }
 Status Replica::save_draft(const RecordId& draft, std::string_view kind, std::string_view json) {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   DOORSTEP_TRY(core_->require_open());
-  if (!core_->schema().kind(kind)) return Error(Code::invalid_record, "there is no record kind \"" + std::string(kind) + "\" in the schema");
+  if (!core_->schema().kind(kind))
+    return Error(Code::invalid_record, "there is no record kind \"" + std::string(kind) + "\" in the schema");
   return core_->database().run("INSERT OR REPLACE INTO draft(id, kind, json) VALUES(?, ?, ?)", draft, kind, json);
 }
 Result<std::vector<std::pair<RecordId, std::string>>> Replica::drafts(std::string_view kind) {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   DOORSTEP_TRY(core_->require_open());
   DOORSTEP_ASSIGN(Statement rows, core_->database().prepare("SELECT id, json FROM draft WHERE kind = ? ORDER BY id"));
   rows.bind(1, kind);
@@ -199,7 +201,7 @@ Result<std::vector<std::pair<RecordId, std::string>>> Replica::drafts(std::strin
   }
 }
 Status Replica::discard_draft(const RecordId& draft) {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   DOORSTEP_TRY(core_->require_open());
   return core_->database().run("DELETE FROM draft WHERE id = ?", draft);
 }
@@ -220,8 +222,9 @@ Result<std::size_t> Replica::count(const SpaceId& id, std::string_view kind_name
   return with_space<std::size_t>(*core_, id, [&](SpaceState& space) -> Result<std::size_t> {
     const Kind* kind = core_->schema().kind(kind_name);
     if (!kind) return Error(Code::invalid_argument, "there is no record kind \"" + std::string(kind_name) + "\" in the schema");
-    DOORSTEP_ASSIGN(const std::int64_t count, core_->database().query_int("SELECT count(*) FROM record WHERE n BETWEEN ? AND ?",
-                                                                          record_row(space.n, kind->id, 0), record_row(space.n, kind->id, record_serial_max)));
+    DOORSTEP_ASSIGN(const std::int64_t count,
+                    core_->database().query_int("SELECT count(*) FROM record WHERE n BETWEEN ? AND ?", record_row(space.n, kind->id, 0),
+                                                record_row(space.n, kind->id, record_serial_max)));
     return static_cast<std::size_t>(count);
   });
 }
@@ -234,12 +237,12 @@ Result<std::vector<Conflict>> Replica::conflicts(const SpaceId& id) {
 
 namespace {
 Subscription subscribe(const std::shared_ptr<Core>& core, std::shared_ptr<Observer> observer) {
-  const std::lock_guard guard(core->mutex);
+  const TakeTurn<Turn> guard(core->mutex);
   const int number = core->next_callback++;
   core->observers[number] = std::move(observer);
   return Subscription(std::shared_ptr<void>(nullptr, [weak = std::weak_ptr<Core>(core), number](void*) {
     if (const auto alive = weak.lock()) {
-      const std::lock_guard inner(alive->mutex);
+      const TakeTurn<Turn> inner(alive->mutex);
       alive->observers.erase(number);
     }
   }));
@@ -250,7 +253,8 @@ Subscription Replica::observe(const SpaceId& space, std::string_view kind, std::
   return subscribe(core_, std::make_shared<Observer>(Observer{space, std::string(kind), std::nullopt, std::move(changed)}));
 }
 Subscription Replica::observe(const SpaceId& space, const RecordId& record, std::function<void()> changed) {
-  return subscribe(core_, std::make_shared<Observer>(Observer{space, {}, record, [changed = std::move(changed)](const std::vector<RecordId>&) { changed(); }}));
+  return subscribe(core_, std::make_shared<Observer>(
+                              Observer{space, {}, record, [changed = std::move(changed)](const std::vector<RecordId>&) { changed(); }}));
 }
 
 // ---- What is where -------------------------------------------------------------------------------------------------------------
@@ -265,8 +269,9 @@ Result<std::vector<QuarantineInfo>> Replica::quarantine(const SpaceId& id) {
   return with_space<std::vector<QuarantineInfo>>(*core_, id, [&](SpaceState& space) -> Result<std::vector<QuarantineInfo>> {
     std::map<std::int64_t, std::size_t> counts;
     for (const auto& [n, log] : space.logs)
-      for (const char* sql : {"SELECT reason, count(*) FROM quarantine WHERE segment BETWEEN ? AND ? GROUP BY reason",
-                              "SELECT reason, sum(max(transactions, 1)) FROM segment WHERE reason <> 0 AND n BETWEEN ? AND ? GROUP BY reason"}) {
+      for (const char* sql :
+           {"SELECT reason, count(*) FROM quarantine WHERE segment BETWEEN ? AND ? GROUP BY reason",
+            "SELECT reason, sum(max(transactions, 1)) FROM segment WHERE reason <> 0 AND n BETWEEN ? AND ? GROUP BY reason"}) {
         DOORSTEP_ASSIGN(Statement rows, core_->database().prepare(sql));
         rows.bind(1, segment_row(n, 0)).bind(2, segment_row(n + 1, 0) - 1);
         for (;;) {
@@ -281,7 +286,7 @@ Result<std::vector<QuarantineInfo>> Replica::quarantine(const SpaceId& id) {
   });
 }
 Status Replica::verify(const std::function<void(std::size_t, std::size_t)>& progress) {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   DOORSTEP_TRY(core_->require_open());
   return verify_store(*core_, progress);
 }

@@ -488,9 +488,9 @@ void Channel::end(Error error) {
 Status Channel::finish() {
   if (error_) return *error_;
   if (peer_closed()) return {};
-  Error cut(Code::unreachable,
-            confirmed_ ? "the connection was cut: connect again, what was not acknowledged is sent again"
-                       : "the connection ended before the peer's first word: if that repeats, it does not accept our keys");
+  Error cut(Code::unreachable, confirmed_
+                                   ? "the connection was cut: connect again, what was not acknowledged is sent again"
+                                   : "the connection ended before the peer's first word: if that repeats, it does not accept our keys");
   end(cut);
   return cut;
 }

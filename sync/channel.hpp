@@ -193,9 +193,9 @@ class Channel {
   std::unique_ptr<noise::HandshakeState> handshake_;
   std::optional<noise::CipherState> sending_;
   std::optional<noise::CipherState> receiving_;
-  Bytes frame_;                          // a frame that came in pieces, with its length
-  Bytes message_;                        // the message being reassembled
-  std::deque<Bytes> messages_;           // whole, unread
+  Bytes frame_;                 // a frame that came in pieces, with its length
+  Bytes message_;               // the message being reassembled
+  std::deque<Bytes> messages_;  // whole, unread
   std::size_t unread_bytes_ = 0;
   Bytes output_;
   bool confirmed_ = false;

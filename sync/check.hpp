@@ -6,7 +6,7 @@ namespace doorstep {
 [[noreturn]] void check_failed(const char* what, const char* file, int line);
 }
 
-#define DOORSTEP_CHECK(condition) \
-  do {                            \
+#define DOORSTEP_CHECK(condition)                                               \
+  do {                                                                          \
     if (!(condition)) ::doorstep::check_failed(#condition, __FILE__, __LINE__); \
   } while (false)

@@ -129,8 +129,7 @@ class Decoder : public cereal::InputArchive<Decoder, cereal::AllowEmptyClassElis
   /// Ends decoding: Code::corrupt with what and where, also if input is left over.
   Status finish(const char* of_what) {
     if (!failed() && remaining() != 0) fail("has bytes after its end");
-    if (failed())
-      return Error(Code::corrupt, std::string(of_what) + ": " + failure_ + " (byte " + std::to_string(failed_at_) + ")");
+    if (failed()) return Error(Code::corrupt, std::string(of_what) + ": " + failure_ + " (byte " + std::to_string(failed_at_) + ")");
     return {};
   }
 

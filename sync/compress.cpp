@@ -9,7 +9,7 @@
 namespace doorstep {
 
 struct Compressor::State {
-  ZSTD_CCtx* compress = nullptr;    // made at first use: a relay never compresses
+  ZSTD_CCtx* compress = nullptr;  // made at first use: a relay never compresses
   ZSTD_DCtx* decompress = nullptr;
   ~State() {
     ZSTD_freeCCtx(compress);
@@ -37,8 +37,10 @@ namespace {
 // Frames written here always carry their size (one-shot compression), so a frame without one is not ours.
 Result<std::size_t> plain_size(ByteView packed, std::size_t plain_bytes_max) {
   const auto size = ZSTD_getFrameContentSize(packed.data(), packed.size());
-  if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN) return Error(Code::corrupt, "compressed bytes are not a zstd frame with a size");
-  if (size > plain_bytes_max) return Error(Code::too_large, "compressed bytes would unpack to more than " + std::to_string(plain_bytes_max) + " bytes");
+  if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN)
+    return Error(Code::corrupt, "compressed bytes are not a zstd frame with a size");
+  if (size > plain_bytes_max)
+    return Error(Code::too_large, "compressed bytes would unpack to more than " + std::to_string(plain_bytes_max) + " bytes");
   return static_cast<std::size_t>(size);
 }
 
@@ -120,7 +122,8 @@ Status Dictionary::decompress(Compressor& with, ByteView packed, std::size_t pla
   if (!state.decompress) state.decompress = ZSTD_createDDict(state.content.data(), state.content.size());
   DOORSTEP_CHECK(state.decompress != nullptr);
   plain.resize(size);
-  const auto got = ZSTD_decompress_usingDDict(with.state_->dctx(), plain.data(), plain.size(), packed.data(), packed.size(), state.decompress);
+  const auto got =
+      ZSTD_decompress_usingDDict(with.state_->dctx(), plain.data(), plain.size(), packed.data(), packed.size(), state.decompress);
   if (ZSTD_isError(got) || got != size) return Error(Code::corrupt, "a packed record is damaged");
   return {};
 }

@@ -130,8 +130,8 @@ bool verify(const DeviceId& signer, std::string_view label, ByteView message, co
 Bytes aead_seal(const SymmetricKey& key, const Nonce& nonce, ByteView plain, ByteView associated) {
   ensure_sodium();
   Bytes out(plain.size() + aead_tag_bytes);
-  crypto_aead_xchacha20poly1305_ietf_encrypt(out.data(), nullptr, plain.data(), plain.size(), associated.data(), associated.size(),
-                                             nullptr, nonce.data.data(), key.reveal().data());
+  crypto_aead_xchacha20poly1305_ietf_encrypt(out.data(), nullptr, plain.data(), plain.size(), associated.data(), associated.size(), nullptr,
+                                             nonce.data.data(), key.reveal().data());
   return out;
 }
 
@@ -192,8 +192,8 @@ void noise_encrypt(const Secret<32>& key, std::uint64_t n, ByteView associated, 
   ensure_sodium();
   DOORSTEP_CHECK(out.size() == plain.size() + 16);
   const auto nonce = noise_nonce(n);
-  crypto_aead_chacha20poly1305_ietf_encrypt(out.data(), nullptr, plain.data(), plain.size(), associated.data(), associated.size(),
-                                            nullptr, nonce.data(), key.reveal().data());
+  crypto_aead_chacha20poly1305_ietf_encrypt(out.data(), nullptr, plain.data(), plain.size(), associated.data(), associated.size(), nullptr,
+                                            nonce.data(), key.reveal().data());
 }
 
 bool noise_decrypt(const Secret<32>& key, std::uint64_t n, ByteView associated, ByteView sealed, std::span<std::uint8_t> out) {
@@ -208,8 +208,8 @@ bool noise_decrypt(const Secret<32>& key, std::uint64_t n, ByteView associated, 
 Result<SymmetricKey> argon2id(ByteView passphrase, const Argon2Salt& salt, const Argon2Parameters& parameters) {
   ensure_sodium();
   SymmetricKey out;
-  if (crypto_pwhash(out.reveal_mutable().data(), 32, reinterpret_cast<const char*>(passphrase.data()), passphrase.size(),
-                    salt.data.data(), parameters.passes, std::size_t{parameters.memory_kib} * 1024, crypto_pwhash_ALG_ARGON2ID13) != 0)
+  if (crypto_pwhash(out.reveal_mutable().data(), 32, reinterpret_cast<const char*>(passphrase.data()), passphrase.size(), salt.data.data(),
+                    parameters.passes, std::size_t{parameters.memory_kib} * 1024, crypto_pwhash_ALG_ARGON2ID13) != 0)
     return Error(Code::full, "not enough memory to check the passphrase (" + std::to_string(parameters.memory_kib / 1024) +
                                  " MiB needed): close other programs and try again");
   return out;
@@ -223,9 +223,7 @@ Bytes key_stream(const SymmetricKey& key, std::size_t size) {
   return out;
 }
 
-bool equal_secret(ByteView a, ByteView b) {
-  return a.size() == b.size() && sodium_memcmp(a.data(), b.data(), a.size()) == 0;
-}
+bool equal_secret(ByteView a, ByteView b) { return a.size() == b.size() && sodium_memcmp(a.data(), b.data(), a.size()) == 0; }
 
 void SystemRandom::fill(std::span<std::uint8_t> out) {
   ensure_sodium();
@@ -260,10 +258,10 @@ Bytes MultisetHash::state() const {
 }
 
 Result<MultisetHash> MultisetHash::from_state(ByteView state) {
-  if (state.size() != state_bytes) return Error(Code::corrupt, "a state digest has " + std::to_string(state.size()) + " bytes instead of 2048");
+  if (state.size() != state_bytes)
+    return Error(Code::corrupt, "a state digest has " + std::to_string(state.size()) + " bytes instead of 2048");
   MultisetHash out;
-  for (std::size_t i = 0; i < out.lanes_.size(); ++i)
-    out.lanes_[i] = static_cast<std::uint16_t>(state[2 * i] | state[2 * i + 1] << 8);
+  for (std::size_t i = 0; i < out.lanes_.size(); ++i) out.lanes_[i] = static_cast<std::uint16_t>(state[2 * i] | state[2 * i + 1] << 8);
   return out;
 }
 

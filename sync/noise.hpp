@@ -29,9 +29,9 @@ using Tokens = std::array<Token, 8>;
 
 /// A handshake pattern with its psk modifiers applied: messages alternate, the initiator's first.
 struct Pattern {
-  std::array<char, 24> name{};             ///< "XKpsk3", zero-filled.
-  bool initiator_known = false;            ///< Pre-message -> s
-  bool responder_known = false;            ///< Pre-message <- s
+  std::array<char, 24> name{};   ///< "XKpsk3", zero-filled.
+  bool initiator_known = false;  ///< Pre-message -> s
+  bool responder_known = false;  ///< Pre-message <- s
   bool one_way = false;
   std::uint8_t message_count = 0;
   std::uint8_t psk_count = 0;
@@ -103,11 +103,11 @@ class SymmetricState {
 struct HandshakeConfig {
   Pattern pattern;
   bool initiator = true;
-  ByteView prologue;                                   ///< Read by the constructor only.
+  ByteView prologue;  ///< Read by the constructor only.
   std::optional<TransportKeyPair> own_static;
-  std::optional<TransportPublicKey> remote_static;     ///< If the pattern has it as a pre-message.
-  std::optional<TransportKeyPair> ephemeral;           ///< For vectors; else made from `random`.
-  Random* random = nullptr;                            ///< Must outlive the handshake.
+  std::optional<TransportPublicKey> remote_static;  ///< If the pattern has it as a pre-message.
+  std::optional<TransportKeyPair> ephemeral;        ///< For vectors; else made from `random`.
+  Random* random = nullptr;                         ///< Must outlive the handshake.
 };
 
 class HandshakeState {
@@ -136,7 +136,7 @@ class HandshakeState {
   const HashValue& handshake_hash() const { return symmetric_.hash(); }
 
   struct Transport {
-    CipherState sending;     ///< Without a key where a one-way pattern has no such direction.
+    CipherState sending;  ///< Without a key where a one-way pattern has no such direction.
     CipherState receiving;
   };
   /// Only if done(), and once. The handshake's secrets go with the object.

@@ -8,9 +8,9 @@
 
 namespace doorstep {
 
-using KindId = std::uint32_t;    ///< Record kind: built-in ones below 1000, a township's own from 1000 on.
-using FieldId = std::uint32_t;   ///< number x 4 + Gate. Never reused for another meaning.
-using SubfieldId = std::uint32_t;///< 0: the field (or element) itself.
+using KindId = std::uint32_t;      ///< Record kind: built-in ones below 1000, a township's own from 1000 on.
+using FieldId = std::uint32_t;     ///< number x 4 + Gate. Never reused for another meaning.
+using SubfieldId = std::uint32_t;  ///< 0: the field (or element) itself.
 
 /// Who may close what: the two lowest bits of a field id, so that a replica that does not know the field merges it
 /// exactly like one that does, and a schema can never change what old data is (MERGE.md, section 3).
@@ -26,7 +26,7 @@ constexpr Gate gate_of(FieldId field) { return static_cast<Gate>(field & 3); }
 /// Where a register stands inside its record.
 struct Address {
   FieldId field = 0;
-  std::string element;       ///< Empty: the field itself. In a set of codes the code, else 8 random bytes.
+  std::string element;  ///< Empty: the field itself. In a set of codes the code, else 8 random bytes.
   SubfieldId subfield = 0;
   auto operator<=>(const Address&) const = default;
 };
@@ -64,7 +64,7 @@ struct Transaction {
   TimeClaim time;
   std::optional<FixedBytes<struct LinkTag, 16>> link;  ///< Ties transactions of several spaces together (invariant 10).
   std::optional<ClockCheck> clock_check;
-  std::string note;                                    ///< The author's reason, shown in history; may be empty.
+  std::string note;  ///< The author's reason, shown in history; may be empty.
   std::vector<RecordChange> changes;
 
   std::size_t operation_count() const;

@@ -41,10 +41,8 @@ bool Error::retryable() const {
     case Code::unreachable:
     case Code::timeout:
     case Code::conflict:
-    case Code::waiting:
-      return true;
-    default:
-      return false;
+    case Code::waiting: return true;
+    default: return false;
   }
 }
 

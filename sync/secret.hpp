@@ -10,8 +10,8 @@
 namespace doorstep {
 
 namespace detail {
-void* secret_allocate(std::size_t size);    // sodium_malloc: guard pages, mlock where the limit allows
-void secret_free(void* memory) noexcept;    // wipes first
+void* secret_allocate(std::size_t size);  // sodium_malloc: guard pages, mlock where the limit allows
+void secret_free(void* memory) noexcept;  // wipes first
 void secret_wipe(void* memory, std::size_t size) noexcept;
 }  // namespace detail
 

@@ -39,15 +39,14 @@ Bytes header_bytes(const SegmentPlace& place, EpochNumber epoch, const Hash& epo
 
 Nonce segment_nonce(ByteView header) { return Nonce::from(hash("doorstep/1/segment-nonce", {header}).view().first(24)); }
 
-Hash hash_of(ByteView header, ByteView sealed) {
-  return hash("doorstep/1/segment", {header, hash("doorstep/1/sealed", {sealed}).view()});
-}
+Hash hash_of(ByteView header, ByteView sealed) { return hash("doorstep/1/segment", {header, hash("doorstep/1/sealed", {sealed}).view()}); }
 
 // Sixteen bytes a leaf, from one stream: revealing one salt reveals no other.
 Bytes leaf_salts(const Keyring& keys, EpochNumber epoch, const SegmentPlace& place, std::size_t count) {
   Encoder position;
   position.put_varint(place.position);
-  const SymmetricKey key = derive_key(keys.salt_key(epoch), "doorstep/1/leaf-salts", {place.log.view(), position.bytes(), place.previous.view()});
+  const SymmetricKey key =
+      derive_key(keys.salt_key(epoch), "doorstep/1/leaf-salts", {place.log.view(), position.bytes(), place.previous.view()});
   return key_stream(key, count * 16);
 }
 

@@ -37,9 +37,9 @@ LogId make_branch_id(const LogId& log, const Hash& first_segment);
 
 /// Where a segment stands: known to both sides, implied on the wire.
 struct SegmentPlace {
-  LogId log;                ///< The incarnation's id, also for a segment of a branch.
+  LogId log;  ///< The incarnation's id, also for a segment of a branch.
   Position position = 0;
-  Hash previous;            ///< Zeros for position 1.
+  Hash previous;  ///< Zeros for position 1.
 };
 
 /// How much of another log the author had seen.
@@ -48,19 +48,21 @@ struct Reference {
   Position position = 0;
   ShortHash hash;
   template <class Archive>
-  void serialize(Archive& archive) { archive(log, position, hash); }
+  void serialize(Archive& archive) {
+    archive(log, position, hash);
+  }
   auto operator<=>(const Reference&) const = default;
 };
 
 struct NumberedTransaction {
   Counter first = 0;
-  Bytes bytes;              ///< put_transaction()
+  Bytes bytes;  ///< put_transaction()
 };
 
 struct SegmentContent {
-  Position roster_size = 0;            ///< Entries of the roster that the author knew.
+  Position roster_size = 0;  ///< Entries of the roster that the author knew.
   ShortHash roster_head;
-  std::vector<Reference> references;   ///< Ascending by log.
+  std::vector<Reference> references;  ///< Ascending by log.
   std::vector<NumberedTransaction> transactions;
 };
 
@@ -79,7 +81,7 @@ struct SegmentHead {
   EpochNumber epoch = 0;
   Hash root;
   Signature signature;
-  ByteView sealed;          ///< Into the bytes that were parsed.
+  ByteView sealed;  ///< Into the bytes that were parsed.
 };
 Result<SegmentHead> parse_segment(ByteView bytes);
 /// The segment's hash at a place, before its signature is checked.

@@ -11,8 +11,21 @@ namespace {
 
 // PROTOCOL.md, section 6. Unknown types are skipped, so that an old and a new build can talk.
 enum MessageType : std::uint8_t {
-  type_hello = 1, type_spaces = 2, type_heads = 3, type_compared = 4, type_roster = 5, type_log = 6, type_segments = 7, type_stored = 8,
-  type_refused = 9, type_proposal = 10, type_locator = 11, type_split = 12, type_ping = 13, type_pong = 14, type_bye = 15,
+  type_hello = 1,
+  type_spaces = 2,
+  type_heads = 3,
+  type_compared = 4,
+  type_roster = 5,
+  type_log = 6,
+  type_segments = 7,
+  type_stored = 8,
+  type_refused = 9,
+  type_proposal = 10,
+  type_locator = 11,
+  type_split = 12,
+  type_ping = 13,
+  type_pong = 14,
+  type_bye = 15,
   type_roster_stored = 16,
 };
 
@@ -23,7 +36,9 @@ struct Hello {
   std::int64_t now_ms = 0;
   ShortHash digest;
   template <class Archive>
-  void serialize(Archive& archive) { archive(version_min, version_max, store, receipt_key, now_ms, digest); }
+  void serialize(Archive& archive) {
+    archive(version_min, version_max, store, receipt_key, now_ms, digest);
+  }
 };
 
 using SpaceDigest = FixedBytes<struct SpaceDigestTag, 8>;
@@ -31,12 +46,16 @@ struct ListedSpace {
   SpaceId space;
   SpaceDigest digest;
   template <class Archive>
-  void serialize(Archive& archive) { archive(space, digest); }
+  void serialize(Archive& archive) {
+    archive(space, digest);
+  }
 };
 struct Spaces {
   std::vector<ListedSpace> spaces;
   template <class Archive>
-  void serialize(Archive& archive) { archive(bounded<limits::spaces_per_session_max>(spaces)); }
+  void serialize(Archive& archive) {
+    archive(bounded<limits::spaces_per_session_max>(spaces));
+  }
 };
 struct ListedLog {
   LogId log;
@@ -44,7 +63,9 @@ struct ListedLog {
   ShortHash hash;
   DeviceTag device;
   template <class Archive>
-  void serialize(Archive& archive) { archive(log, position, hash, device); }
+  void serialize(Archive& archive) {
+    archive(log, position, hash, device);
+  }
 };
 struct Heads {
   std::uint64_t space = 0;
@@ -52,71 +73,93 @@ struct Heads {
   ShortHash roster_head;
   std::vector<ListedLog> logs;
   template <class Archive>
-  void serialize(Archive& archive) { archive(space, roster_size, roster_head, bounded<limits::logs_per_space_max>(logs)); }
+  void serialize(Archive& archive) {
+    archive(space, roster_size, roster_head, bounded<limits::logs_per_space_max>(logs));
+  }
 };
 struct RosterEntry {
   Bytes bytes;
   template <class Archive>
-  void serialize(Archive& archive) { archive(bounded<limits::roster_entry_bytes_max>(bytes)); }
+  void serialize(Archive& archive) {
+    archive(bounded<limits::roster_entry_bytes_max>(bytes));
+  }
 };
 struct RosterMessage {
   std::uint64_t space = 0;
   Position first = 0;
   std::vector<RosterEntry> entries;
   template <class Archive>
-  void serialize(Archive& archive) { archive(space, first, bounded<4096>(entries)); }
+  void serialize(Archive& archive) {
+    archive(space, first, bounded<4096>(entries));
+  }
 };
 struct LogMessage {
   std::uint64_t space = 0;
   LogName name;
   template <class Archive>
-  void serialize(Archive& archive) { archive(space, name); }
+  void serialize(Archive& archive) {
+    archive(space, name);
+  }
 };
 struct StoredMessage {
   std::uint64_t log = 0;
   Position position = 0;
   std::optional<Signature> receipt;
   template <class Archive>
-  void serialize(Archive& archive) { archive(log, position, receipt); }
+  void serialize(Archive& archive) {
+    archive(log, position, receipt);
+  }
 };
 struct RefusedMessage {
   std::uint64_t log = 0;
   Position position = 0;
   std::uint16_t code = 0;
   template <class Archive>
-  void serialize(Archive& archive) { archive(log, position, code); }
+  void serialize(Archive& archive) {
+    archive(log, position, code);
+  }
 };
 struct RosterStoredMessage {
   std::uint64_t space = 0;
   Position size = 0;
   template <class Archive>
-  void serialize(Archive& archive) { archive(space, size); }
+  void serialize(Archive& archive) {
+    archive(space, size);
+  }
 };
 struct ProposalMessage {
   std::uint64_t space = 0;
   Bytes bytes;
   template <class Archive>
-  void serialize(Archive& archive) { archive(space, bounded<4096>(bytes)); }
+  void serialize(Archive& archive) {
+    archive(space, bounded<4096>(bytes));
+  }
 };
 struct LocatorPoint {
   Position position = 0;
   ShortHash hash;
   template <class Archive>
-  void serialize(Archive& archive) { archive(position, hash); }
+  void serialize(Archive& archive) {
+    archive(position, hash);
+  }
 };
 struct LocatorMessage {
   std::uint64_t space = 0;
   LogId log;
   std::vector<LocatorPoint> points;
   template <class Archive>
-  void serialize(Archive& archive) { archive(space, log, bounded<80>(points)); }
+  void serialize(Archive& archive) {
+    archive(space, log, bounded<80>(points));
+  }
 };
 struct SplitMessage {
   std::uint64_t space = 0;
   LogId log;
   Position position = 0;
   template <class Archive>
-  void serialize(Archive& archive) { archive(space, log, position); }
+  void serialize(Archive& archive) {
+    archive(space, log, position);
+  }
 };
 
 SpaceDigest short_digest(const SpaceSummary& summary) { return SpaceDigest::from(set_digest(summary).view().first(8)); }
@@ -251,9 +294,7 @@ void Session::begin() {
   for (const auto& space : spaces_) summaries.push_back(space->mine);
   if (set_digest(summaries) == peer_digest_) {
     // Equal sets in equal order: the indices agree, and the peer's heads are ours.
-    for (auto& space : spaces_) {
-      assume_level(*space);
-    }
+    for (auto& space : spaces_) { assume_level(*space); }
     compared_ = true;
     return pump();
   }
@@ -413,10 +454,13 @@ void Session::on_new_segments(const SpaceId& id, const LogHead& head, Position f
   log.mine_hash = head.hash;
   auto& heads = space->mine.logs;
   const auto at = std::find_if(heads.begin(), heads.end(), [&](const LogHead& h) { return h.id == head.id; });
-  if (at == heads.end()) heads.push_back(head);
-  else *at = head;
+  if (at == heads.end())
+    heads.push_back(head);
+  else
+    *at = head;
   const bool may_send = space->peer_heads && space->mine.readable && roster_level(*space) && !log.loading && !log.splitting &&
-                        log.refused == Code::ok && log.next_after() + 1 == first && !segments.empty() && in_flight_ < options_.window_bytes_max;
+                        log.refused == Code::ok && log.next_after() + 1 == first && !segments.empty() &&
+                        in_flight_ < options_.window_bytes_max;
   if (may_send) send_segments(*space, head.id, log, first, segments);
   pump();
 }
@@ -478,7 +522,8 @@ void Session::on_segments_loaded(const SpaceId& id, const LogId& log_id, Positio
     return;
   }
   // Meanwhile the log may have been split, or pushed on: then this answer is stale.
-  if (after == log.next_after() && !segments.empty() && !log.splitting && log.mine > after) send_segments(*space, log_id, log, after + 1, segments);
+  if (after == log.next_after() && !segments.empty() && !log.splitting && log.mine > after)
+    send_segments(*space, log_id, log, after + 1, segments);
   pump();
 }
 
@@ -655,7 +700,8 @@ void Session::on_segments_stored(const SpaceId& id, const LogName& name, const S
   received_unstored_ -= std::min(received_unstored_, stored.bytes);
   Space* space = find(id);
   if (closed_ || !space) return;
-  const auto number = std::find_if(peer_logs_.begin(), peer_logs_.end(), [&](const auto& l) { return l.first == space && l.second == name; });
+  const auto number =
+      std::find_if(peer_logs_.begin(), peer_logs_.end(), [&](const auto& l) { return l.first == space && l.second == name; });
   const auto index = static_cast<std::uint64_t>(number - peer_logs_.begin());
   const LogId log_id = name.id(id);
   Log& log = log_of(*space, name);
@@ -665,8 +711,10 @@ void Session::on_segments_stored(const SpaceId& id, const LogName& name, const S
     auto& heads = space->mine.logs;
     const auto at = std::find_if(heads.begin(), heads.end(), [&](const LogHead& h) { return h.id == log_id; });
     const LogHead head{name, log_id, stored.position, stored.hash};
-    if (at == heads.end()) heads.push_back(head);
-    else *at = head;
+    if (at == heads.end())
+      heads.push_back(head);
+    else
+      *at = head;
   }
   if (stored.position != 0) {
     // What came from the peer need not go back to it.

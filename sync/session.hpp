@@ -33,12 +33,14 @@ inline constexpr std::uint8_t protocol_version = 1;
 struct LogName {
   DeviceId device;
   Incarnation incarnation;
-  std::optional<Hash> branch;     ///< First segment of the branch.
-  Position starts_after = 0;      ///< A branch's first segment stands one above this.
-  LogId id(const SpaceId& space) const;        ///< The branch's own id, or the incarnation's.
-  LogId root_id(const SpaceId& space) const;   ///< The incarnation's: what segments sign.
+  std::optional<Hash> branch;                 ///< First segment of the branch.
+  Position starts_after = 0;                  ///< A branch's first segment stands one above this.
+  LogId id(const SpaceId& space) const;       ///< The branch's own id, or the incarnation's.
+  LogId root_id(const SpaceId& space) const;  ///< The incarnation's: what segments sign.
   template <class Archive>
-  void serialize(Archive& archive) { archive(device, incarnation, branch, starts_after); }
+  void serialize(Archive& archive) {
+    archive(device, incarnation, branch, starts_after);
+  }
   bool operator==(const LogName&) const = default;
 };
 
@@ -48,19 +50,19 @@ inline DeviceTag tag_of(const DeviceId& device) { return DeviceTag::from(device.
 
 struct LogHead {
   LogName name;
-  LogId id;                       ///< name.id(space)
-  Position position = 0;          ///< For a branch counted as in its root log.
+  LogId id;               ///< name.id(space)
+  Position position = 0;  ///< For a branch counted as in its root log.
   Hash hash;
 };
 
 /// What one side holds of a space.
 struct SpaceSummary {
   SpaceId space;
-  Position roster_size = 0;       ///< 0: nothing known but the id.
+  Position roster_size = 0;  ///< 0: nothing known but the id.
   Hash roster_head;
   std::vector<LogHead> logs;
-  bool readable = true;           ///< The peer may get segments (false: a joining device gets the roster only).
-  bool appendable = true;         ///< The peer may hand segments in.
+  bool readable = true;    ///< The peer may get segments (false: a joining device gets the roster only).
+  bool appendable = true;  ///< The peer may hand segments in.
 };
 /// Over heads and roster head; equal exactly when both hold the same.
 ShortHash set_digest(const SpaceSummary& summary);
@@ -69,7 +71,7 @@ ShortHash set_digest(std::span<const SpaceSummary> summaries);
 /// A relay's signed word that a log is durable there up to a position.
 struct Receipt {
   StoreId store;
-  Signature signature;            ///< label "doorstep/1/receipt" over store ‖ space ‖ log ‖ u64le position ‖ hash.
+  Signature signature;  ///< label "doorstep/1/receipt" over store ‖ space ‖ log ‖ u64le position ‖ hash.
 };
 Bytes receipt_statement(const StoreId& store, const SpaceId& space, const LogId& log, Position position, const Hash& hash);
 
@@ -78,46 +80,107 @@ using SharedBytes = std::shared_ptr<const Bytes>;
 /// What the body must do, in the order given. Loads and appends are answered by the on_…() of the same name, in any order
 /// between logs, in order within one.
 namespace effect {
-struct Send { Bytes message; };
+struct Send {
+  Bytes message;
+};
 struct LoadSummaries {};
-struct LoadRoster { SpaceId space; Position from; };
+struct LoadRoster {
+  SpaceId space;
+  Position from;
+};
 /// Segments after `after`, together about `bytes_max` (at least one). If `expect` is set, the log's hash at `after` must begin with
 /// it: otherwise answer diverged.
-struct LoadSegments { SpaceId space; LogId log; Position after; std::optional<ShortHash> expect; std::size_t bytes_max; };
-struct AppendRoster { SpaceId space; Position first; std::vector<Bytes> entries; };
-struct AppendSegments { SpaceId space; LogName log; Position first; std::vector<Bytes> segments; };
-struct PeerHello { std::optional<StoreId> store; DeviceId receipt_key; std::int64_t now_ms; };
-struct PeerHead { LogId log; Position position; ShortHash hash; DeviceTag device; };
-struct PeerHeads { SpaceId space; Position roster_size; std::vector<PeerHead> logs; };
+struct LoadSegments {
+  SpaceId space;
+  LogId log;
+  Position after;
+  std::optional<ShortHash> expect;
+  std::size_t bytes_max;
+};
+struct AppendRoster {
+  SpaceId space;
+  Position first;
+  std::vector<Bytes> entries;
+};
+struct AppendSegments {
+  SpaceId space;
+  LogName log;
+  Position first;
+  std::vector<Bytes> segments;
+};
+struct PeerHello {
+  std::optional<StoreId> store;
+  DeviceId receipt_key;
+  std::int64_t now_ms;
+};
+struct PeerHead {
+  LogId log;
+  Position position;
+  ShortHash hash;
+  DeviceTag device;
+};
+struct PeerHeads {
+  SpaceId space;
+  Position roster_size;
+  std::vector<PeerHead> logs;
+};
 /// The roster is level: a replica may now seal what is pending (then on_new_segments).
-struct SpaceReady { SpaceId space; };
-struct PeerStored { SpaceId space; LogId log; Position position; std::optional<Receipt> receipt; };
-struct PeerRefused { SpaceId space; LogId log; Position position; Code code; };
-struct Proposal { SpaceId space; Bytes bytes; };
+struct SpaceReady {
+  SpaceId space;
+};
+struct PeerStored {
+  SpaceId space;
+  LogId log;
+  Position position;
+  std::optional<Receipt> receipt;
+};
+struct PeerRefused {
+  SpaceId space;
+  LogId log;
+  Position position;
+  Code code;
+};
+struct Proposal {
+  SpaceId space;
+  Bytes bytes;
+};
 /// Find the highest position at which our log agrees with the locator; answer with on_located().
-struct Locate { SpaceId space; LogId log; std::vector<std::pair<Position, ShortHash>> locator; };
+struct Locate {
+  SpaceId space;
+  LogId log;
+  std::vector<std::pair<Position, ShortHash>> locator;
+};
 /// The other half of Locate: hashes of our log at the given positions; answer with on_locator().
-struct MakeLocator { SpaceId space; LogId log; };
+struct MakeLocator {
+  SpaceId space;
+  LogId log;
+};
 /// Keep what stands above `position` as a branch. Answer with on_summary().
-struct Split { SpaceId space; LogId log; Position position; };
-struct Level {};                  ///< Once each time that everything is level.
-struct Close { Code code; };      ///< Code::ok: the peer said goodbye.
+struct Split {
+  SpaceId space;
+  LogId log;
+  Position position;
+};
+struct Level {};  ///< Once each time that everything is level.
+struct Close {
+  Code code;
+};  ///< Code::ok: the peer said goodbye.
 }  // namespace effect
 
-using Effect = std::variant<effect::Send, effect::LoadSummaries, effect::LoadRoster, effect::LoadSegments, effect::AppendRoster,
-                            effect::AppendSegments, effect::PeerHello, effect::PeerHeads, effect::SpaceReady, effect::PeerStored,
-                            effect::PeerRefused, effect::Proposal, effect::Locate, effect::MakeLocator, effect::Split, effect::Level,
-                            effect::Close>;
+using Effect =
+    std::variant<effect::Send, effect::LoadSummaries, effect::LoadRoster, effect::LoadSegments, effect::AppendRoster,
+                 effect::AppendSegments, effect::PeerHello, effect::PeerHeads, effect::SpaceReady, effect::PeerStored, effect::PeerRefused,
+                 effect::Proposal, effect::Locate, effect::MakeLocator, effect::Split, effect::Level, effect::Close>;
 
 class Session {
  public:
   struct Options {
     bool initiator = false;
-    std::optional<StoreId> store;           ///< Ours, if we are a relay.
-    DeviceId receipt_key;                   ///< A relay's Ed25519 key for receipts.
-    std::int64_t now_ms = 0;                ///< Our wall clock, told to the peer.
+    std::optional<StoreId> store;  ///< Ours, if we are a relay.
+    DeviceId receipt_key;          ///< A relay's Ed25519 key for receipts.
+    std::int64_t now_ms = 0;       ///< Our wall clock, told to the peer.
     std::size_t window_bytes_max = 3u << 20;
-    std::size_t batch_bytes = 512u << 10;   ///< About one message of segments.
+    std::size_t batch_bytes = 512u << 10;  ///< About one message of segments.
   };
   explicit Session(Options options);
 
@@ -135,8 +198,8 @@ class Session {
   struct Stored {
     Position position = 0;
     Hash hash;
-    std::optional<Signature> receipt;       ///< A relay's.
-    Code refused = Code::ok;                ///< Code::conflict: it does not continue our log (diverged).
+    std::optional<Signature> receipt;  ///< A relay's.
+    Code refused = Code::ok;           ///< Code::conflict: it does not continue our log (diverged).
     std::size_t bytes = 0;
   };
   void on_segments_stored(const SpaceId& space, const LogName& log, const Stored& stored);
@@ -153,8 +216,8 @@ class Session {
   /// waiting ones loaded) knows with the pong that it is done. A device that must not leave before that pings and waits.
   void hold_pongs() { ++pong_holds_; }
   void release_pongs();
-  std::uint64_t pings() const { return pings_; }   ///< Sent.
-  std::uint64_t pongs() const { return pongs_; }   ///< Received.
+  std::uint64_t pings() const { return pings_; }  ///< Sent.
+  std::uint64_t pongs() const { return pongs_; }  ///< Received.
   /// Says goodbye.
   void close(Code code);
 
@@ -170,31 +233,31 @@ class Session {
     LogName name;
     Position mine = 0;
     Hash mine_hash;
-    Position peer = 0;                      ///< The peer has it, durably.
-    std::optional<ShortHash> peer_hash;     ///< At `peer`, as its heads said; checked by the first load.
+    Position peer = 0;                   ///< The peer has it, durably.
+    std::optional<ShortHash> peer_hash;  ///< At `peer`, as its heads said; checked by the first load.
     Position sent = 0;
-    Position promised = 0;                  ///< The peer's heads say it has this much: we expect it.
-    std::optional<std::uint64_t> number;    ///< In our numbering, once announced.
+    Position promised = 0;                ///< The peer's heads say it has this much: we expect it.
+    std::optional<std::uint64_t> number;  ///< In our numbering, once announced.
     bool loading = false;
     bool splitting = false;
-    Code refused = Code::ok;                ///< The peer will not take more of it in this session.
+    Code refused = Code::ok;  ///< The peer will not take more of it in this session.
     std::deque<std::pair<Position, std::size_t>> unacknowledged;
     /// What to send next stands above this: a branch begins where it leaves its root log.
     Position next_after() const { return sent > name.starts_after ? sent : name.starts_after; }
   };
   struct Space {
     SpaceSummary mine;
-    std::uint64_t index = 0;                ///< In the initiator's list.
-    bool differs = false;                   ///< Heads were exchanged.
+    std::uint64_t index = 0;  ///< In the initiator's list.
+    bool differs = false;     ///< Heads were exchanged.
     bool heads_sent = false;
     bool peer_heads = false;
     bool ready_told = false;
     bool loading_roster = false;
     bool roster_fork = false;
-    bool split_open = false;                ///< The body is splitting: heads wait for the new summary.
+    bool split_open = false;  ///< The body is splitting: heads wait for the new summary.
     Bytes heads_waiting;
-    Position peer_roster = 0;               ///< Sent up to here, or had.
-    Position peer_roster_stored = 0;        ///< The peer has it, durably.
+    Position peer_roster = 0;         ///< Sent up to here, or had.
+    Position peer_roster_stored = 0;  ///< The peer has it, durably.
     ShortHash peer_roster_head;
     Position roster_promised = 0;
     std::map<LogId, Log> logs;
@@ -235,7 +298,7 @@ class Session {
 
   Options options_;
   std::vector<Effect> effects_;
-  std::vector<std::unique_ptr<Space>> spaces_;   // by index: the initiator's list, then what appeared later
+  std::vector<std::unique_ptr<Space>> spaces_;  // by index: the initiator's list, then what appeared later
   std::map<SpaceId, Space*> by_id_;
   std::vector<std::pair<Space*, LogName>> peer_logs_;  // by the peer's numbers
   std::uint64_t next_number_ = 0;

@@ -8,8 +8,17 @@ namespace doorstep {
 namespace {
 // Never renumbered. An unknown tag makes the segment "unknown encoding": kept, forwarded, not merged by this build.
 enum Tag : std::uint8_t {
-  tag_none = 0, tag_false = 1, tag_true = 2, tag_integer = 3, tag_decimal = 4, tag_text = 5,
-  tag_code = 6, tag_date = 7, tag_timestamp = 8, tag_record = 9, tag_bytes = 10,
+  tag_none = 0,
+  tag_false = 1,
+  tag_true = 2,
+  tag_integer = 3,
+  tag_decimal = 4,
+  tag_text = 5,
+  tag_code = 6,
+  tag_date = 7,
+  tag_timestamp = 8,
+  tag_record = 9,
+  tag_bytes = 10,
 };
 }  // namespace
 
@@ -19,9 +28,7 @@ void put_value(Encoder& encoder, const Value& value) {
     void operator()(std::monostate) const { out.put_u8(tag_none); }
     void operator()(bool truth) const { out.put_u8(truth ? tag_true : tag_false); }
     void operator()(std::int64_t number) const { out.put_u8(tag_integer), out.put_zigzag(number); }
-    void operator()(const Decimal& decimal) const {
-      out.put_u8(tag_decimal), out.put_u8(decimal.scale), out.put_zigzag(decimal.mantissa);
-    }
+    void operator()(const Decimal& decimal) const { out.put_u8(tag_decimal), out.put_u8(decimal.scale), out.put_zigzag(decimal.mantissa); }
     void operator()(const std::string& text) const { out.put_u8(tag_text), out.put_bytes(view(text)); }
     void operator()(const CodeText& code) const { out.put_u8(tag_code), out.put_bytes(view(code.text)); }
     void operator()(const Date& date) const { out.put_u8(tag_date), out.put_zigzag(date.days); }

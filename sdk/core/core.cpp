@@ -1,7 +1,5 @@
 #include "sdk/core/core.hpp"
 
-#include <time.h>
-
 #include <algorithm>
 
 #include "sync/codec.hpp"
@@ -15,21 +13,19 @@ namespace {
 struct VaultSecrets {
   Bytes identity_seed, sealing, authority_seed;
   template <class Archive>
-  void serialize(Archive& archive) { archive(bounded<32>(identity_seed), bounded<32>(sealing), bounded<32>(authority_seed)); }
+  void serialize(Archive& archive) {
+    archive(bounded<32>(identity_seed), bounded<32>(sealing), bounded<32>(authority_seed));
+  }
   ~VaultSecrets() { wipe(identity_seed), wipe(sealing), wipe(authority_seed); }
 };
 struct VaultPlain {
   Bytes transport;
   template <class Archive>
-  void serialize(Archive& archive) { archive(bounded<32>(transport)); }
+  void serialize(Archive& archive) {
+    archive(bounded<32>(transport));
+  }
   ~VaultPlain() { wipe(transport); }
 };
-
-std::int64_t clock_ms(clockid_t which) {
-  timespec now{};
-  clock_gettime(which, &now);
-  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
-}
 
 RightsTable rights_table_of(const Schema& schema) {
   std::vector<RightsTable::Row> rows;
@@ -48,25 +44,19 @@ RightsTable rights_table_of(const Schema& schema) {
 
 }  // namespace
 
-std::int64_t SystemClock::wall_ms() { return clock_ms(CLOCK_REALTIME); }
-std::int64_t SystemClock::steady_ms() {
-#ifdef CLOCK_BOOTTIME
-  return clock_ms(CLOCK_BOOTTIME);  // goes on while the phone sleeps
-#else
-  return clock_ms(CLOCK_MONOTONIC);
-#endif
-}
-
 Core::Core(const ReplicaOptions& options)
-    : options_(options), schema_(options.schema ? *options.schema : Schema::builtin()),
-      clock_(options.clock ? options.clock : &system_clock_), random_(options.random ? options.random : &system_random_) {}
+    : options_(options),
+      schema_(options.schema ? *options.schema : Schema::builtin()),
+      clock_(options.clock ? options.clock : &system_clock_),
+      random_(options.random ? options.random : &system_random_) {}
 
 Core::~Core() = default;
 
 Result<std::shared_ptr<Core>> Core::create(const ReplicaOptions& options, std::string_view passphrase) {
   std::shared_ptr<Core> core(new Core(options));
   DOORSTEP_ASSIGN(core->directory_, StoreDirectory::acquire(options.directory));
-  if (Vault::exists(*core->directory_)) return Error(Code::already_exists, "there is a store in this directory already: open it, or choose another directory");
+  if (Vault::exists(*core->directory_))
+    return Error(Code::already_exists, "there is a store in this directory already: open it, or choose another directory");
   VaultSecrets secrets;
   secrets.identity_seed.resize(32);
   core->random_->fill(secrets.identity_seed);
@@ -76,7 +66,8 @@ Result<std::shared_ptr<Core>> Core::create(const ReplicaOptions& options, std::s
   plain.transport = to_bytes(make_transport_key_pair(*core->random_).secret_key.reveal());
   Bytes sealed = encode(secrets);
   const Bytes outside = encode(plain);
-  DOORSTEP_ASSIGN(Vault vault, Vault::create(core->directory_, {view(passphrase), {}}, sealed, outside, *core->random_, options.passphrase_cost));
+  DOORSTEP_ASSIGN(Vault vault,
+                  Vault::create(core->directory_, {view(passphrase), {}}, sealed, outside, *core->random_, options.passphrase_cost));
   wipe(sealed);
   core->vault_ = std::move(vault);
   DatabaseOptions database_options;
@@ -205,8 +196,9 @@ Status Core::load_space(SpaceState& space) {
     }
   }
   space.roster_changed(device(), *sealing_);
-  DOORSTEP_ASSIGN(Statement logs, database_->prepare(
-      "SELECT n, device, incarnation, branch, starts_after, position, hash, checked FROM log WHERE space = ?"));
+  DOORSTEP_ASSIGN(
+      Statement logs,
+      database_->prepare("SELECT n, device, incarnation, branch, starts_after, position, hash, checked FROM log WHERE space = ?"));
   logs.bind(1, space.n);
   for (;;) {
     DOORSTEP_ASSIGN(const bool row, logs.step());
@@ -215,9 +207,7 @@ Status Core::load_space(SpaceState& space) {
     log.n = logs.column_int(0);
     DOORSTEP_ASSIGN(log.head.name.device, logs.column_id<DeviceId>(1));
     DOORSTEP_ASSIGN(log.head.name.incarnation, logs.column_id<Incarnation>(2));
-    if (!logs.column_is_null(3)) {
-      DOORSTEP_ASSIGN(log.head.name.branch, logs.column_id<Hash>(3));
-    }
+    if (!logs.column_is_null(3)) { DOORSTEP_ASSIGN(log.head.name.branch, logs.column_id<Hash>(3)); }
     log.head.name.starts_after = static_cast<Position>(logs.column_int(4));
     log.head.position = static_cast<Position>(logs.column_int(5));
     DOORSTEP_ASSIGN(log.head.hash, logs.column_id<Hash>(6));
@@ -374,7 +364,8 @@ Status Core::append_own_entry(SpaceState& space, ByteView entry) {
 
 Result<std::string> Core::invite(SpaceState& space, const Replica::InviteOptions& options) {
   if (!space.roster) return Error(Code::waiting, "this space waits for admission: sync first");
-  if (!role_from_name(options.role)) return Error(Code::invalid_argument, "unknown role: use member, rehab_worker, town_clerk, ... (DOMAIN 1.2)");
+  if (!role_from_name(options.role))
+    return Error(Code::invalid_argument, "unknown role: use member, rehab_worker, town_clerk, ... (DOMAIN 1.2)");
   InviteTerms terms;
   terms.role = options.role;
   terms.expires_ms = clock_->wall_ms() + options.valid_ms;
@@ -400,13 +391,15 @@ Result<std::vector<JoinRequest>> Core::applicants(SpaceState& space) {
 Status Core::admit(SpaceState& space, const DeviceId& device) {
   DOORSTEP_ASSIGN(const auto requests, applicants(space));
   const auto at = std::find_if(requests.begin(), requests.end(), [&](const JoinRequest& r) { return r.keys.identity == device; });
-  if (at == requests.end()) return Error(Code::not_found, "nobody with that device waits for admission here: sync, then look at the applicants");
+  if (at == requests.end())
+    return Error(Code::not_found, "nobody with that device waits for admission here: sync, then look at the applicants");
   DOORSTEP_ASSIGN(const JoinLabel label, open_label(*at, *sealing_));
   const InviteItem* invite = space.roster->invite(at->invite);
   DOORSTEP_ASSIGN(const std::string role, space.keys.open_text(invite->role, invite_role_purpose(invite->id)));
   DOORSTEP_ASSIGN(const Bytes entry, admit_entry(*space.roster, space.keys, *identity_, *at, role, label.label));
   DOORSTEP_TRY(append_own_entry(space, entry));
-  return database_->run("DELETE FROM proposal WHERE space = ? AND hash = ?", space.n, hash("doorstep/1/proposal", {ByteView(at->encode())}));
+  return database_->run("DELETE FROM proposal WHERE space = ? AND hash = ?", space.n,
+                        hash("doorstep/1/proposal", {ByteView(at->encode())}));
 }
 
 Status Core::store_proposal(SpaceState& space, ByteView proposal) {
@@ -432,14 +425,15 @@ void Core::notify() {
   std::vector<std::pair<std::shared_ptr<Observer>, std::vector<RecordId>>> calls;
   std::vector<std::function<void()>> callbacks;
   {
-    const std::lock_guard guard(mutex);
+    const TakeTurn<Turn> guard(mutex);
     for (const auto& [id, observer] : observers) {
       const auto at = changed_.find(observer->space);
       if (at == changed_.end()) continue;
       std::vector<RecordId> ids;
       for (const auto& [record, kind_id] : at->second) {
         const Kind* kind = schema_.kind(kind_id);
-        if (observer->record ? *observer->record == record : observer->kind.empty() || (kind && kind->name == observer->kind)) ids.push_back(record);
+        if (observer->record ? *observer->record == record : observer->kind.empty() || (kind && kind->name == observer->kind))
+          ids.push_back(record);
       }
       if (!ids.empty()) calls.emplace_back(observer, std::move(ids));
     }
@@ -450,8 +444,10 @@ void Core::notify() {
   for (const auto& callback : callbacks) callback();
   for (auto& [observer, ids] : calls) {
     auto call = [observer, ids = std::move(ids)] { observer->changed(ids); };
-    if (options_.executor) options_.executor(std::move(call));
-    else call();
+    if (options_.executor)
+      options_.executor(std::move(call));
+    else
+      call();
   }
 }
 

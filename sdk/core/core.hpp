@@ -14,10 +14,11 @@
 
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <set>
 
 #include "sdk/core/space_state.hpp"
+#include "sdk/driver/system_clock.hpp"
+#include "sdk/driver/turn.hpp"
 #include "sdk/store/database.hpp"
 #include "sdk/store/vault.hpp"
 #include "sync/compress.hpp"
@@ -27,10 +28,10 @@ namespace doorstep {
 /// A record as its row holds it. `digest` and `keys` are of the stored version, for taking them back at the next save.
 struct StoredRecord {
   RecordId id;
-  std::int64_t row = 0;                ///< 0: not stored yet.
+  std::int64_t row = 0;  ///< 0: not stored yet.
   Record record;
   Hash digest;
-  std::set<std::pair<std::int64_t, std::string>> keys;   ///< Index entries: (index_of, key).
+  std::set<std::pair<std::int64_t, std::string>> keys;  ///< Index entries: (index_of, key).
   bool conflicted = false;
 };
 
@@ -39,9 +40,9 @@ struct LocatedTransaction {
   Transaction transaction;
   DeviceId device;
   Counter first = 0;
-  LogNumber log = 0;                   ///< 0: pending.
+  LogNumber log = 0;  ///< 0: pending.
   Position position = 0;
-  bool checked = false;                ///< A clock check stood in the log before it, or stands in it.
+  bool checked = false;  ///< A clock check stood in the log before it, or stands in it.
   std::vector<Reference> references;
 };
 
@@ -61,19 +62,13 @@ struct Observer {
   std::function<void(const std::vector<RecordId>&)> changed;
 };
 
-class SystemClock final : public Clock {
- public:
-  std::int64_t wall_ms() override;
-  std::int64_t steady_ms() override;
-};
-
 class Core : public std::enable_shared_from_this<Core> {
  public:
   static Result<std::shared_ptr<Core>> create(const ReplicaOptions& options, std::string_view passphrase);
   static Result<std::shared_ptr<Core>> open(const ReplicaOptions& options, std::string_view passphrase, const SymmetricKey* key);
   ~Core();
 
-  std::mutex mutex;
+  Turn mutex;
 
   // core.cpp
   Status lock();
@@ -106,7 +101,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Compressor& compressor() { return compressor_; }
 
   // records.cpp
-  Result<std::optional<StoredRecord>> load_record(SpaceState& space, const RecordId& id, KindId kind);   ///< kind 0: whichever is created
+  Result<std::optional<StoredRecord>> load_record(SpaceState& space, const RecordId& id, KindId kind);  ///< kind 0: whichever is created
   Result<StoredRecord> load_row(SpaceState& space, std::int64_t row, const RecordId& id, ByteView body);
   Status save_record(SpaceState& space, StoredRecord& stored);
   Result<Record> decode_body(ByteView body);
@@ -117,7 +112,7 @@ class Core : public std::enable_shared_from_this<Core> {
     LogNumber log = 0;
     Position position = 0;
     bool checked = false;
-    const std::vector<Reference>* references = nullptr;   ///< nullptr: our own, nothing to prove.
+    const std::vector<Reference>* references = nullptr;  ///< nullptr: our own, nothing to prove.
   };
   /// Merges one transaction into its records, or says why it has to wait in quarantine.
   Result<Reason> merge(SpaceState& space, Transaction transaction, const Incoming& incoming);
@@ -171,10 +166,10 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<Pending> pending(SpaceState& space);
 
   // Links and observers
-  std::deque<FreshSegments> fresh;               ///< The newest; links remember the serial that they have seen.
+  std::deque<FreshSegments> fresh;  ///< The newest; links remember the serial that they have seen.
   std::uint64_t fresh_serial = 0;
-  std::uint64_t roster_serial = 0;               ///< Rises when a roster changed here.
-  std::map<SpaceId, int> live;                   ///< Links that are ready in a space: commit and seal are one then.
+  std::uint64_t roster_serial = 0;  ///< Rises when a roster changed here.
+  std::map<SpaceId, int> live;      ///< Links that are ready in a space: commit and seal are one then.
   std::map<int, std::function<void()>> work_callbacks;
   int next_callback = 0;
   void publish(SpaceState& space, LogNumber log, Position first, std::vector<SharedBytes> segments);

@@ -4,6 +4,7 @@
 
 #include "doorstep/sync.hpp"
 #include "sdk/core/core.hpp"
+#include "sdk/core/view.hpp"
 #include "sync/channel.hpp"
 #include "sync/invite.hpp"
 
@@ -22,7 +23,9 @@ class Link::Body {
   void on_work(std::function<void()> callback);
   void close();
   bool ended() const { return ended_; }
-  bool done() const { return level_ && session_.level() && outbox_.empty() && (!joining_ || proposed_) && session_.pongs() >= pongs_awaited_; }
+  bool done() const {
+    return level_ && session_.level() && outbox_.empty() && (!joining_ || proposed_) && session_.pongs() >= pongs_awaited_;
+  }
   SyncReport report();
 
   std::vector<SpaceId> spaces_;
@@ -52,6 +55,8 @@ class Link::Body {
   SpaceSummary summary(SpaceState& space) const;
   SpaceState* space(const SpaceId& id);
   void become_ready(SpaceState& space);
+  std::size_t without_receipt(SpaceState& space) const;
+  void count_to_send();
   void offer_fresh();
   void warn(std::string text);
   void flush_outbox();
@@ -83,7 +88,7 @@ bool names(const std::vector<RelayAddress>& relays, const TransportPublicKey& ke
 
 Result<Link> Link::start(Replica& replica, const RelayAddress& relay, bool as_member) {
   const auto core = replica.core();
-  const std::lock_guard guard(core->mutex);
+  const TakeTurn<Turn> guard(core->mutex);
   DOORSTEP_TRY(core->require_open());
   std::vector<SpaceId> spaces;
   std::optional<Invitation> invitation;
@@ -93,8 +98,10 @@ Result<Link> Link::start(Replica& replica, const RelayAddress& relay, bool as_me
     } else if (!invitation && !space.invitation.empty()) {
       auto parsed = Invitation::from_uri(space.invitation);
       if (!parsed || !names(parsed->relays, relay.key)) continue;
-      if (as_member) spaces.push_back(id);
-      else invitation = std::move(*parsed);
+      if (as_member)
+        spaces.push_back(id);
+      else
+        invitation = std::move(*parsed);
     }
   }
   Session::Options options;
@@ -132,19 +139,20 @@ SyncProgress Link::progress() const { return body_->report(); }
 SyncReport Link::report() const { return body_->report(); }
 
 Link::Body::~Body() {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   if (callback_ >= 0) core_->work_callbacks.erase(callback_);
   for (const auto& id : ready_) --core_->live[id];
 }
 
 void Link::Body::on_work(std::function<void()> callback) {
-  const std::lock_guard guard(core_->mutex);
+  const TakeTurn<Turn> guard(core_->mutex);
   if (callback_ < 0) callback_ = core_->next_callback++;
   core_->work_callbacks[callback_] = std::move(callback);
 }
 
 void Link::Body::warn(std::string text) {
-  if (std::find(report_.warnings.begin(), report_.warnings.end(), text) == report_.warnings.end()) report_.warnings.push_back(std::move(text));
+  if (std::find(report_.warnings.begin(), report_.warnings.end(), text) == report_.warnings.end())
+    report_.warnings.push_back(std::move(text));
 }
 
 SpaceState* Link::Body::space(const SpaceId& id) {
@@ -211,7 +219,7 @@ void Link::Body::tick() {
 void Link::Body::wake() {
   if (ended_ || !connected_) return;
   {
-    const std::lock_guard guard(core_->mutex);
+    const TakeTurn<Turn> guard(core_->mutex);
     if (core_->locked()) return close();
     if (core_->roster_serial != std::exchange(roster_seen_, core_->roster_serial))
       for (const auto& id : spaces_)
@@ -249,7 +257,7 @@ void Link::Body::run() {
     auto effects = session_.take_effects();
     if (effects.empty()) return;
     for (auto& effect : effects) {
-      const std::lock_guard guard(core_->mutex);
+      const TakeTurn<Turn> guard(core_->mutex);
       if (core_->locked()) {
         ended_ = true;
         failure_ = Error(Code::locked, "the store was locked while it was syncing");
@@ -374,14 +382,17 @@ void Link::Body::handle(effect::PeerHeads& e) {
     if ((receipted ? static_cast<Position>(*receipted) : 0) < position) session_.resend(e.space, log.head.id, position - 1);
   }
   if (!went_back) return;
-  warn("本机数据曾被恢复或复制，已另起一段日志，原有内容都保留。 / This store went back in time (restored or copied): it continues in a new log, "
-       "and nothing is lost.");
+  warn(
+      "本机数据曾被恢复或复制，已另起一段日志，原有内容都保留。 / This store went back in time (restored or copied): it continues in a new "
+      "log, "
+      "and nothing is lost.");
   if (!regressed) return;
   if (Status fell = core_->own_log_regressed(*state); !fell) failure_ = fell.error();
 }
 
 void Link::Body::become_ready(SpaceState& state) {
   if (ready_.insert(state.id).second) ++core_->live[state.id];
+  count_to_send();
   if (!state.waits_for(core_->device()).empty()) {
     warn("“" + state.name + "”: waits for " + state.waits_for(core_->device()));
     return;
@@ -411,10 +422,28 @@ void Link::Body::handle(effect::SpaceReady& e) {
 void Link::Body::handle(effect::PeerStored& e) {
   SpaceState* state = space(e.space);
   if (!state || !e.receipt) return;
+  const std::size_t before = without_receipt(*state);
   if (Status stored = core_->store_receipt(*state, e.log, e.position, *e.receipt, receipt_key_); !stored) {
     failure_ = stored.error();
     return session_.close(stored.code());
   }
+  const std::size_t after = without_receipt(*state);
+  if (after < before) report_.transactions_sent += before - after;
+  if (spaces_.size() == 1)
+    report_.transactions_to_send = after;
+  else
+    count_to_send();
+}
+
+std::size_t Link::Body::without_receipt(SpaceState& state) const {
+  const auto pending = pending_in(*core_, state);
+  return pending ? pending->transactions : 0;  // only told to people: what matters stands in the store
+}
+
+void Link::Body::count_to_send() {
+  report_.transactions_to_send = 0;
+  for (const auto& id : spaces_)
+    if (SpaceState* state = space(id)) report_.transactions_to_send += without_receipt(*state);
 }
 
 void Link::Body::handle(effect::PeerRefused& e) {

@@ -51,8 +51,10 @@ bool Core::arrived(SpaceState& space, const Dot& dot) {
 // holds the operation, up to a position not before it, by a hash that is on that log's chain (invariant 5). A position
 // that has not arrived is believed until it does (`unchecked`).
 bool Core::evidence_holds(SpaceState& space, const std::vector<Reference>& references, const Dot& dot) {
-  auto row = database_->query_int("SELECT segment FROM span WHERE device = ? AND first <= ? ORDER BY first DESC LIMIT 1",
-                                  space.n << 32 | dot.device, static_cast<std::int64_t>(dot.counter));
+  auto row = database_->query_int(
+      "SELECT segment FROM (SELECT segment, last FROM span WHERE device = ? AND first <= ? "
+      "ORDER BY first DESC LIMIT 1) WHERE last >= ?",
+      space.n << 32 | dot.device, static_cast<std::int64_t>(dot.counter), static_cast<std::int64_t>(dot.counter));
   if (!row) return true;  // not arrived: remembered, and judged when it comes
   const auto at = space.logs.find(log_of_segment(*row));
   if (at == space.logs.end()) return true;
@@ -86,9 +88,7 @@ Status Core::merge_change(SpaceState& space, const Mark& mark, RecordChange chan
   if (!loaded) {
     // A record of ours that is created right now cannot be there; anybody else's might (its edits may come first).
     std::optional<StoredRecord> found;
-    if (!(change.creates && incoming.references == nullptr)) {
-      DOORSTEP_ASSIGN(found, load_record(space, change.record, change.kind));
-    }
+    if (!(change.creates && incoming.references == nullptr)) { DOORSTEP_ASSIGN(found, load_record(space, change.record, change.kind)); }
     if (found) {
       local = std::move(*found);
     } else {
@@ -152,7 +152,8 @@ Result<std::optional<LocatedTransaction>> Core::find_transaction(SpaceState& spa
     out.transaction = get_transaction(in, author);
     return in.finish("transaction");
   };
-  DOORSTEP_ASSIGN(Statement span, database_->prepare("SELECT segment, last FROM span WHERE device = ? AND first <= ? ORDER BY first DESC LIMIT 1"));
+  DOORSTEP_ASSIGN(Statement span,
+                  database_->prepare("SELECT segment, last FROM span WHERE device = ? AND first <= ? ORDER BY first DESC LIMIT 1"));
   span.bind(1, space.n << 32 | first.device).bind(2, static_cast<std::int64_t>(first.counter));
   DOORSTEP_ASSIGN(const bool in_segment, span.step());
   if (in_segment && static_cast<Counter>(span.column_int(1)) >= first.counter) {
@@ -161,7 +162,8 @@ Result<std::optional<LocatedTransaction>> Core::find_transaction(SpaceState& spa
     const auto at = std::find_if(content->transactions.begin(), content->transactions.end(), same_first);
     if (at == content->transactions.end()) return std::optional<LocatedTransaction>();
     const auto item = at - content->transactions.begin();
-    auto quarantined = database_->query_int("SELECT count(*) FROM quarantine WHERE segment = ? AND item = ?", row, static_cast<std::int64_t>(item));
+    auto quarantined =
+        database_->query_int("SELECT count(*) FROM quarantine WHERE segment = ? AND item = ?", row, static_cast<std::int64_t>(item));
     auto reason = database_->query_int("SELECT reason FROM segment WHERE n = ?", row);
     if ((quarantined && *quarantined != 0) || (reason && *reason != 0)) return std::optional<LocatedTransaction>();
     const auto& log = space.logs.at(log_of_segment(row));
@@ -203,7 +205,10 @@ Result<Record> Core::evaluate(SpaceState& space, const RecordId& id, KindId kind
     if (first.device == device_unadmitted) first.device = own;
     DOORSTEP_ASSIGN(auto located, find_transaction(space, first));
     if (!located) continue;
-    const Incoming incoming{{located->device, first.device, first.counter}, located->log, located->position, located->checked,
+    const Incoming incoming{{located->device, first.device, first.counter},
+                            located->log,
+                            located->position,
+                            located->checked,
                             located->log == 0 ? nullptr : &located->references};
     bool allowed = true;
     for (const auto& change : located->transaction.changes)
@@ -216,9 +221,8 @@ Result<Record> Core::evaluate(SpaceState& space, const RecordId& id, KindId kind
         for (std::uint32_t i = 0; i < change.operations.size(); ++i) {
           marked.operations.push_back({offset + i, change.operations[i]});
           if (incoming.references)
-            std::erase_if(marked.operations.back().operation.supersedes, [&](const Dot& dot) {
-              return dot.device != first.device && !evidence_holds(space, located->references, dot);
-            });
+            std::erase_if(marked.operations.back().operation.supersedes,
+                          [&](const Dot& dot) { return dot.device != first.device && !evidence_holds(space, located->references, dot); });
         }
       }
       offset += static_cast<std::uint32_t>(change.operations.size());

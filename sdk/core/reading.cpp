@@ -20,7 +20,7 @@ struct Plan {
   std::string text;
   // The index range to scan, if one helps.
   const Field* index = nullptr;
-  std::string low, high;       // inclusive; high empty: to the end of the index
+  std::string low, high;  // inclusive; high empty: to the end of the index
 };
 
 Value coerced(const Field& field, Value value) {
@@ -89,13 +89,14 @@ Result<Plan> plan_of(const Core& core, const Query& query) {
     if (plan.index || !field->indexed || !has_value(condition.value)) continue;
     const std::string key = index_key(coerced(*field, condition.value));
     const bool whole = key.size() < 65;
-    if (condition.op == Op::equal || (condition.op == Op::contains && field->is_set)) plan.index = field, plan.low = plan.high = key;
-    else if (whole && (condition.op == Op::at_least || condition.op == Op::greater)) plan.index = field, plan.low = key, plan.high = key.substr(0, 1) + std::string(66, '\xff');
-    else if (whole && (condition.op == Op::at_most || condition.op == Op::less)) plan.index = field, plan.low = key.substr(0, 1), plan.high = key;
+    if (condition.op == Op::equal || (condition.op == Op::contains && field->is_set))
+      plan.index = field, plan.low = plan.high = key;
+    else if (whole && (condition.op == Op::at_least || condition.op == Op::greater))
+      plan.index = field, plan.low = key, plan.high = key.substr(0, 1) + std::string(66, '\xff');
+    else if (whole && (condition.op == Op::at_most || condition.op == Op::less))
+      plan.index = field, plan.low = key.substr(0, 1), plan.high = key;
   }
-  if (!query.order_by.empty()) {
-    DOORSTEP_ASSIGN(plan.order, field_named(query.order_by));
-  }
+  if (!query.order_by.empty()) { DOORSTEP_ASSIGN(plan.order, field_named(query.order_by)); }
   if (!query.text.empty()) {
     auto normal = nfc(query.text);
     if (!normal) return Error(Code::invalid_argument, "the text to search for is not valid UTF-8");
@@ -128,8 +129,10 @@ Result<std::vector<RecordView>> run_query(Core& core, SpaceState& space, const Q
                                  "WHERE e.field = ? AND e.key BETWEEN ? AND ? ORDER BY r.n"
                                : "SELECT n, id, body FROM record WHERE n BETWEEN ? AND ? ORDER BY n";
   DOORSTEP_ASSIGN(Statement rows, core.database().prepare(sql));
-  if (plan.index) rows.bind(1, index_of(space.n, plan.kind->id, plan.index->id)).bind(2, ByteView(view(plan.low))).bind(3, ByteView(view(plan.high)));
-  else rows.bind(1, low).bind(2, high);
+  if (plan.index)
+    rows.bind(1, index_of(space.n, plan.kind->id, plan.index->id)).bind(2, ByteView(view(plan.low))).bind(3, ByteView(view(plan.high)));
+  else
+    rows.bind(1, low).bind(2, high);
 
   std::vector<RecordView> out;
   std::vector<Value> order_values;
@@ -228,12 +231,16 @@ Result<std::vector<HistoryEntry>> history_of(Core& core, SpaceState& space, cons
   std::stable_sort(out.begin(), out.end(), [](const HistoryEntry& a, const HistoryEntry& b) {
     return std::pair(a.time.corrected_ms(), a.dot) < std::pair(b.time.corrected_ms(), b.dot);
   });
-  for (std::size_t i = 0; i < out.size(); ++i)
-    for (std::size_t k = i + 1; k < out.size(); ++k)
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    std::size_t moves = out.size() - i;  // operations that name each other in a circle have no order, and must not be sorted for ever
+    for (std::size_t k = i + 1; k < out.size() && moves > 0; ++k)
       if (std::find(out[i].supersedes.begin(), out[i].supersedes.end(), out[k].dot) != out[i].supersedes.end()) {
-        std::rotate(out.begin() + static_cast<std::ptrdiff_t>(i), out.begin() + static_cast<std::ptrdiff_t>(k), out.begin() + static_cast<std::ptrdiff_t>(k + 1));
+        std::rotate(out.begin() + static_cast<std::ptrdiff_t>(i), out.begin() + static_cast<std::ptrdiff_t>(k),
+                    out.begin() + static_cast<std::ptrdiff_t>(k + 1));
         k = i;
+        --moves;
       }
+  }
   return out;
 }
 
@@ -272,8 +279,8 @@ Result<Pending> pending_in(Core& core, SpaceState& space) {
   Pending out;
   out.waits_for = space.waits_for(core.device());
   {
-    DOORSTEP_ASSIGN(Statement rows, core.database().prepare(
-        "SELECT coalesce(sum(transactions), 0), coalesce(sum(length(bytes)), 0), coalesce(min(oldest_ms), 0) FROM pending WHERE space = ?"));
+    DOORSTEP_ASSIGN(Statement rows, core.database().prepare("SELECT coalesce(sum(transactions), 0), coalesce(sum(length(bytes)), 0), "
+                                                            "coalesce(min(oldest_ms), 0) FROM pending WHERE space = ?"));
     rows.bind(1, space.n);
     DOORSTEP_ASSIGN(const bool row, rows.step());
     if (row) {
@@ -286,8 +293,9 @@ Result<Pending> pending_in(Core& core, SpaceState& space) {
     if (log.head.name.device != core.device()) continue;
     auto receipted = core.database().query_int("SELECT position FROM receipt WHERE log = ?", n);
     const Position from = receipted ? static_cast<Position>(*receipted) : 0;
-    DOORSTEP_ASSIGN(Statement rows, core.database().prepare(
-        "SELECT coalesce(sum(transactions), 0), coalesce(sum(length(bytes)), 0) FROM segment WHERE n BETWEEN ? AND ?"));
+    DOORSTEP_ASSIGN(Statement rows,
+                    core.database().prepare(
+                        "SELECT coalesce(sum(transactions), 0), coalesce(sum(length(bytes)), 0) FROM segment WHERE n BETWEEN ? AND ?"));
     rows.bind(1, segment_row(n, from + 1)).bind(2, segment_row(n, log.head.position));
     DOORSTEP_ASSIGN(const bool row, rows.step());
     if (!row) continue;

@@ -27,7 +27,8 @@ Result<std::size_t> Core::append_roster(SpaceState& space, Position first, const
       } else {
         DOORSTEP_TRY(space.roster->append(entries[i]));
       }
-      DOORSTEP_TRY(database_->run("INSERT INTO roster(space, position, entry) VALUES(?, ?, ?)", space.n, static_cast<std::int64_t>(position), entries[i]));
+      DOORSTEP_TRY(database_->run("INSERT INTO roster(space, position, entry) VALUES(?, ?, ?)", space.n,
+                                  static_cast<std::int64_t>(position), entries[i]));
       ++added;
     }
     if (added == 0) return {};
@@ -70,8 +71,10 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
   Position kept_first = 0;
   const Status done = change([&]() -> Status {
     if (n == 0) {
-      const auto lives = std::count_if(space.logs.begin(), space.logs.end(), [&](const auto& l) { return l.second.head.name.device == name.device; });
-      if (static_cast<std::size_t>(lives) >= limits::incarnations_per_device_max) return Error(Code::no_right, "a device has too many incarnations");
+      const auto lives =
+          std::count_if(space.logs.begin(), space.logs.end(), [&](const auto& l) { return l.second.head.name.device == name.device; });
+      if (static_cast<std::size_t>(lives) >= limits::incarnations_per_device_max)
+        return Error(Code::no_right, "a device has too many incarnations");
       LogState log;
       log.head = {name, log_id, name.starts_after, {}};
       if (name.branch) {
@@ -83,12 +86,16 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
           if (!before) return Error(Code::waiting, "a branch came before its log");
           log.head.hash = *before;
         }
-        DOORSTEP_TRY(database_->run("INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
-                                    "VALUES(?, ?, ?, ?, ?, ?, ?, ?, 0)", space.n, log_id, name.device, name.incarnation, *name.branch,
-                                    static_cast<std::int64_t>(name.starts_after), static_cast<std::int64_t>(log.head.position), log.head.hash));
+        DOORSTEP_TRY(
+            database_->run("INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
+                           "VALUES(?, ?, ?, ?, ?, ?, ?, ?, 0)",
+                           space.n, log_id, name.device, name.incarnation, *name.branch, static_cast<std::int64_t>(name.starts_after),
+                           static_cast<std::int64_t>(log.head.position), log.head.hash));
       } else {
-        DOORSTEP_TRY(database_->run("INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
-                                    "VALUES(?, ?, ?, ?, NULL, 0, 0, ?, 0)", space.n, log_id, name.device, name.incarnation, log.head.hash));
+        DOORSTEP_TRY(
+            database_->run("INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
+                           "VALUES(?, ?, ?, ?, NULL, 0, 0, ?, 0)",
+                           space.n, log_id, name.device, name.incarnation, log.head.hash));
       }
       log.n = n = database_->last_insert_row_id();
       space.log_by_id[log_id] = n;
@@ -131,8 +138,10 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
       SegmentContent content;
       if (reason == Reason::none) {
         auto opened = open_segment(place, *head, *epoch_entry, space.keys, compressor_);
-        if (!opened) reason = opened.code() == Code::waiting ? Reason::unknown_key : Reason::corrupt;
-        else content = std::move(*opened);
+        if (!opened)
+          reason = opened.code() == Code::waiting ? Reason::unknown_key : Reason::corrupt;
+        else
+          content = std::move(*opened);
       }
       if (reason == Reason::none && content.roster_size > space.roster->size()) reason = Reason::missing_parent;
       if (reason == Reason::none && content.roster_size != 0 &&
@@ -156,21 +165,24 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
           if (static_cast<std::int64_t>(numbered.first) < last_counter && reasons.size() > 1) reasons.back() = Reason::forked;
           last_counter = static_cast<std::int64_t>(numbered.first + std::max<std::size_t>(decoded.back().operation_count(), 1) - 1);
         }
-        auto overlaps = database_->query_int("SELECT count(*) FROM span WHERE device = ? AND first <= ? AND last >= ?", space.n << 32 | number,
-                                             last_counter, first_counter);
+        auto overlaps = database_->query_int("SELECT count(*) FROM span WHERE device = ? AND first <= ? AND last >= ?",
+                                             space.n << 32 | number, last_counter, first_counter);
         if (overlaps && *overlaps != 0) reason = Reason::forked;
         if (reason == Reason::none && name.device == device()) {
           // Our own, from before this store went back in time: what is pending again left already.
-          DOORSTEP_TRY(database_->run("DELETE FROM pending WHERE space = ? AND first >= ? AND last <= ?", space.n, first_counter, last_counter));
+          DOORSTEP_TRY(
+              database_->run("DELETE FROM pending WHERE space = ? AND first >= ? AND last <= ?", space.n, first_counter, last_counter));
           opened_chunk_ = {};
           space.last_counter = std::max(space.last_counter, static_cast<Counter>(last_counter));
         }
         if (reason == Reason::none) {
-          DOORSTEP_TRY(database_->run("INSERT INTO span(device, first, last, segment) VALUES(?, ?, ?, ?)", space.n << 32 | number, first_counter,
-                                      last_counter, row));
+          DOORSTEP_TRY(database_->run("INSERT INTO span(device, first, last, segment) VALUES(?, ?, ?, ?)", space.n << 32 | number,
+                                      first_counter, last_counter, row));
         }
-        DOORSTEP_ASSIGN(Statement insert, database_->prepare(
-            "INSERT INTO segment(n, hash, first, last, transactions, reason, checked, bytes) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"));
+        DOORSTEP_ASSIGN(
+            Statement insert,
+            database_->prepare(
+                "INSERT INTO segment(n, hash, first, last, transactions, reason, checked, bytes) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"));
         insert.bind(1, row).bind(2, *hash).bind(3, first_counter).bind(4, last_counter).bind(5, transactions);
         insert.bind(6, static_cast<int>(reason)).bind(7, checked_before ? 1 : 0).bind_borrowed(8, bytes);
         DOORSTEP_TRY(insert.run());
@@ -182,9 +194,10 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
               DOORSTEP_ASSIGN(reasons[i], merge(space, std::move(decoded[i]), incoming));
             }
             if (reasons[i] != Reason::none)
-              DOORSTEP_TRY(database_->run("INSERT INTO quarantine(segment, item, reason) VALUES(?, ?, ?)", row, static_cast<std::int64_t>(i),
-                                          static_cast<int>(reasons[i])));
-            else if (merged) ++*merged;
+              DOORSTEP_TRY(database_->run("INSERT INTO quarantine(segment, item, reason) VALUES(?, ?, ?)", row,
+                                          static_cast<std::int64_t>(i), static_cast<int>(reasons[i])));
+            else if (merged)
+              ++*merged;
           }
           for (const auto& reference : content.references) {
             const auto known = space.log_by_id.find(reference.log);
@@ -194,8 +207,10 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
           }
         }
       } else {
-        DOORSTEP_ASSIGN(Statement insert, database_->prepare(
-            "INSERT INTO segment(n, hash, first, last, transactions, reason, checked, bytes) VALUES(?, ?, 0, 0, 0, ?, ?, ?)"));
+        DOORSTEP_ASSIGN(
+            Statement insert,
+            database_->prepare(
+                "INSERT INTO segment(n, hash, first, last, transactions, reason, checked, bytes) VALUES(?, ?, 0, 0, 0, ?, ?, ?)"));
         insert.bind(1, row).bind(2, *hash).bind(3, static_cast<int>(reason)).bind(4, checked_before ? 1 : 0).bind_borrowed(5, bytes);
         DOORSTEP_TRY(insert.run());
       }
@@ -215,8 +230,8 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
       if (kept_first == 0) kept_first = at;
       kept.push_back(std::make_shared<const Bytes>(bytes));
     }
-    DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ?, checked = ? WHERE n = ?", static_cast<std::int64_t>(log.head.position),
-                                log.head.hash, log.checked ? 1 : 0, n));
+    DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ?, checked = ? WHERE n = ?",
+                                static_cast<std::int64_t>(log.head.position), log.head.hash, log.checked ? 1 : 0, n));
     return write_digest(space);
   });
   if (!done) {
@@ -264,17 +279,18 @@ Status Core::retry_quarantine(SpaceState& space) {
     const auto first = static_cast<std::int64_t>(opened.transactions.front().first);
     DOORSTEP_TRY(database_->run("UPDATE segment SET reason = 0, first = ?, last = ?, transactions = ? WHERE n = ?", first,
                                 static_cast<std::int64_t>(last), static_cast<std::int64_t>(decoded.size()), row));
-    DOORSTEP_TRY(database_->run("INSERT OR IGNORE INTO span(device, first, last, segment) VALUES(?, ?, ?, ?)", space.n << 32 | number, first,
-                                static_cast<std::int64_t>(last), row));
+    DOORSTEP_TRY(database_->run("INSERT OR IGNORE INTO span(device, first, last, segment) VALUES(?, ?, ?, ?)", space.n << 32 | number,
+                                first, static_cast<std::int64_t>(last), row));
     for (std::size_t i = 0; i < decoded.size(); ++i) {
       if (reasons[i] == Reason::none) {
         log.checked = log.checked || check_counts(space, decoded[i], opened.roster_size);
-        const Incoming incoming{{log.head.name.device, number, opened.transactions[i].first}, log.n, position_of_segment(row), log.checked, &opened.references};
+        const Incoming incoming{
+            {log.head.name.device, number, opened.transactions[i].first}, log.n, position_of_segment(row), log.checked, &opened.references};
         DOORSTEP_ASSIGN(reasons[i], merge(space, std::move(decoded[i]), incoming));
       }
       if (reasons[i] != Reason::none)
-        DOORSTEP_TRY(database_->run("INSERT OR REPLACE INTO quarantine(segment, item, reason) VALUES(?, ?, ?)", row, static_cast<std::int64_t>(i),
-                                    static_cast<int>(reasons[i])));
+        DOORSTEP_TRY(database_->run("INSERT OR REPLACE INTO quarantine(segment, item, reason) VALUES(?, ?, ?)", row,
+                                    static_cast<std::int64_t>(i), static_cast<int>(reasons[i])));
     }
   }
   return write_digest(space);
@@ -359,12 +375,14 @@ Status Core::split(SpaceState& space, const LogId& log_id, Position position) {
     branch.head.name.branch = *first;
     branch.head.name.starts_after = position;
     branch.head.id = branch.head.name.id(space.id);
-    DOORSTEP_TRY(database_->run("INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
-                                "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", space.n, branch.head.id, branch.head.name.device, branch.head.name.incarnation,
-                                *first, static_cast<std::int64_t>(position), static_cast<std::int64_t>(branch.head.position), branch.head.hash,
-                                branch.checked ? 1 : 0));
+    DOORSTEP_TRY(database_->run(
+        "INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
+        "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        space.n, branch.head.id, branch.head.name.device, branch.head.name.incarnation, *first, static_cast<std::int64_t>(position),
+        static_cast<std::int64_t>(branch.head.position), branch.head.hash, branch.checked ? 1 : 0));
     branch.n = database_->last_insert_row_id();
-    const auto from = segment_row(log.n, position + 1), to = segment_row(log.n, log.head.position), shift = segment_row(branch.n, 0) - segment_row(log.n, 0);
+    const auto from = segment_row(log.n, position + 1), to = segment_row(log.n, log.head.position),
+               shift = segment_row(branch.n, 0) - segment_row(log.n, 0);
     DOORSTEP_TRY(database_->run("UPDATE segment SET n = n + ? WHERE n BETWEEN ? AND ?", shift, from, to));
     DOORSTEP_TRY(database_->run("UPDATE span SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
     DOORSTEP_TRY(database_->run("UPDATE quarantine SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
@@ -377,7 +395,8 @@ Status Core::split(SpaceState& space, const LogId& log_id, Position position) {
       log.head.hash = Hash{};
     }
     log.head.position = position;
-    DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ? WHERE n = ?", static_cast<std::int64_t>(position), log.head.hash, log.n));
+    DOORSTEP_TRY(
+        database_->run("UPDATE log SET position = ?, hash = ? WHERE n = ?", static_cast<std::int64_t>(position), log.head.hash, log.n));
     if (log.n == space.own_log) DOORSTEP_TRY(own_log_regressed(space));
     space.log_by_id[branch.head.id] = branch.n;
     space.logs.emplace(branch.n, std::move(branch));

@@ -37,8 +37,7 @@ Reading read(const Schema& schema, const Record& record, const Register& reg) {
   const Policy policy = policy_of(field, reg.address.field);
   const bool ordered = policy == Policy::cautious || policy == Policy::furthest;
   const Order order(ordered && field ? field->slot(reg.address.subfield) : nullptr);
-  return read_register(record, reg, policy, ordered ? &order : nullptr,
-                       policy == Policy::once ? creator_of(record) : device_unadmitted);
+  return read_register(record, reg, policy, ordered ? &order : nullptr, policy == Policy::once ? creator_of(record) : device_unadmitted);
 }
 
 Result<Record> Core::decode_body(ByteView body) {
@@ -98,8 +97,10 @@ void Core::collect_keys(SpaceState& space, const StoredRecord& stored, std::set<
       if (reg.address.subfield != 0) continue;
       const Reading reading = read(schema_, stored.record, reg);
       if (!reading.shown || !has_value(reading.shown->value)) continue;
-      if (field.keyed_by_code()) keys.emplace(index, index_key(CodeText{reg.address.element}));
-      else keys.emplace(index, index_key(reading.shown->value));
+      if (field.keyed_by_code())
+        keys.emplace(index, index_key(CodeText{reg.address.element}));
+      else
+        keys.emplace(index, index_key(reading.shown->value));
     }
   }
 }
@@ -154,8 +155,10 @@ Status Core::save_record(SpaceState& space, StoredRecord& stored) {
   const bool pack = dictionary != dictionaries_.end() && plain.size() >= worth_packing_bytes;
   head.put_varint(pack ? kind : 0);
   Bytes body = head.take();
-  if (pack) dictionary->second.compress(compressor_, plain.bytes(), body);
-  else append(body, plain.bytes());
+  if (pack)
+    dictionary->second.compress(compressor_, plain.bytes(), body);
+  else
+    append(body, plain.bytes());
 
   if (stored.row == 0) {
     DOORSTEP_ASSIGN(stored.row, next_row(space, stored.record.kind()));

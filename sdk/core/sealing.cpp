@@ -62,16 +62,18 @@ Result<std::vector<NumberedTransaction>> Core::pending_chunk(std::int64_t row) {
 
 Result<LogNumber> Core::ensure_own_log(SpaceState& space) {
   if (space.own_log != 0 && !space.fresh_log) return space.own_log;
-  const auto lives = std::count_if(space.logs.begin(), space.logs.end(), [&](const auto& l) { return l.second.head.name.device == device(); });
+  const auto lives =
+      std::count_if(space.logs.begin(), space.logs.end(), [&](const auto& l) { return l.second.head.name.device == device(); });
   if (static_cast<std::size_t>(lives) >= limits::incarnations_per_device_max)
     return Error(Code::full, "this device's store was restored too often: have it admitted as a new device");
   LogState log;
   log.head.name.device = device();
   log.head.name.incarnation = random_->make<Incarnation>();
   log.head.id = log.head.name.id(space.id);
-  DOORSTEP_TRY(database_->run("INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
-                              "VALUES(?, ?, ?, ?, NULL, 0, 0, ?, 0)", space.n, log.head.id, log.head.name.device,
-                              log.head.name.incarnation, log.head.hash));
+  DOORSTEP_TRY(
+      database_->run("INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
+                     "VALUES(?, ?, ?, ?, NULL, 0, 0, ?, 0)",
+                     space.n, log.head.id, log.head.name.device, log.head.name.incarnation, log.head.hash));
   log.n = database_->last_insert_row_id();
   DOORSTEP_TRY(database_->run("UPDATE space SET own_log = ?, fresh_log = 0 WHERE n = ?", log.n, space.n));
   space.own_log = log.n;
@@ -98,9 +100,7 @@ Status Core::seal_pending(SpaceState& space) {
 
   const auto flush = [&](Batch& batch) -> Status {
     if (batch.content.transactions.empty()) return {};
-    if (own == 0) {
-      DOORSTEP_ASSIGN(own, ensure_own_log(space));
-    }
+    if (own == 0) { DOORSTEP_ASSIGN(own, ensure_own_log(space)); }
     LogState& log = space.logs.at(own);
     batch.content.roster_size = space.roster->size();
     batch.content.roster_head = shorten(space.roster->head());
@@ -109,17 +109,19 @@ Status Core::seal_pending(SpaceState& space) {
         batch.content.references.push_back({at->second.head.id, at->second.head.position, shorten(at->second.head.hash)});
     std::sort(batch.content.references.begin(), batch.content.references.end());
     const SegmentPlace place{log.head.name.root_id(space.id), log.head.position + 1, log.head.hash};
-    DOORSTEP_ASSIGN(SealedSegment segment, seal_segment(place, epoch, epoch_entry, batch.content, space.keys, identity_->secret_key, compressor_));
-    DOORSTEP_ASSIGN(Statement insert, database_->prepare(
-        "INSERT INTO segment(n, hash, first, last, transactions, reason, checked, bytes) VALUES(?, ?, ?, ?, ?, 0, ?, ?)"));
+    DOORSTEP_ASSIGN(SealedSegment segment,
+                    seal_segment(place, epoch, epoch_entry, batch.content, space.keys, identity_->secret_key, compressor_));
+    DOORSTEP_ASSIGN(Statement insert,
+                    database_->prepare(
+                        "INSERT INTO segment(n, hash, first, last, transactions, reason, checked, bytes) VALUES(?, ?, ?, ?, ?, 0, ?, ?)"));
     const auto row = segment_row(own, place.position);
     insert.bind(1, row).bind(2, segment.hash).bind(3, static_cast<std::int64_t>(batch.content.transactions.front().first));
     insert.bind(4, static_cast<std::int64_t>(batch.last)).bind(5, static_cast<std::int64_t>(batch.content.transactions.size()));
     insert.bind(6, log.checked ? 1 : 0).bind_borrowed(7, segment.bytes);
     DOORSTEP_TRY(insert.run());
-    DOORSTEP_TRY(database_->run("INSERT INTO span(device, first, last, segment) VALUES(?, ?, ?, ?)",
-                                space.n << 32 | space.number_of(device()), static_cast<std::int64_t>(batch.content.transactions.front().first),
-                                static_cast<std::int64_t>(batch.last), row));
+    DOORSTEP_TRY(
+        database_->run("INSERT INTO span(device, first, last, segment) VALUES(?, ?, ?, ?)", space.n << 32 | space.number_of(device()),
+                       static_cast<std::int64_t>(batch.content.transactions.front().first), static_cast<std::int64_t>(batch.last), row));
     log.head.position = place.position;
     log.head.hash = segment.hash;
     log.checked = log.checked || batch.checks;
@@ -159,8 +161,8 @@ Status Core::seal_pending(SpaceState& space) {
   DOORSTEP_TRY(database_->run("DELETE FROM pending WHERE space = ?", space.n));
   opened_chunk_ = {};
   const LogState& log = space.logs.at(own);
-  DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ?, checked = ? WHERE n = ?", static_cast<std::int64_t>(log.head.position),
-                              log.head.hash, log.checked ? 1 : 0, own));
+  DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ?, checked = ? WHERE n = ?",
+                              static_cast<std::int64_t>(log.head.position), log.head.hash, log.checked ? 1 : 0, own));
   publish(space, own, first_position, std::move(sealed));
   return {};
 }

@@ -20,6 +20,7 @@ const char* reason_name(Reason reason) {
 
 void SpaceState::roster_changed(const DeviceId& self, const SealingKeyPair& sealing) {
   roles_.clear();
+  labels_.clear();
   if (!roster) return;
   keys = Keyring::open(*roster, self, sealing);
   if (roster->rights_table())
@@ -66,8 +67,10 @@ std::string SpaceState::role_of(const DeviceId& device) const {
 std::string SpaceState::label_of(const DeviceId& device) const {
   const Member* member = roster ? roster->member(device) : nullptr;
   if (!member) return {};
-  auto text = keys.open_text(member->label, label_purpose(device));
-  return text ? *text : std::string();
+  auto [at, fresh] = labels_.try_emplace(device);
+  if (fresh)
+    if (auto text = keys.open_text(member->label, label_purpose(device))) at->second = *text;
+  return at->second;
 }
 
 SpaceSummary SpaceState::summary() const {

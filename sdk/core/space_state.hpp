@@ -23,7 +23,14 @@ struct LogState {
 
 /// Why something is in quarantine. Numbers stand in the store.
 enum class Reason : std::uint8_t {
-  none = 0, unknown_key = 1, missing_parent = 2, no_right = 3, beyond_cut = 4, corrupt = 5, unknown_encoding = 6, forked = 7,
+  none = 0,
+  unknown_key = 1,
+  missing_parent = 2,
+  no_right = 3,
+  beyond_cut = 4,
+  corrupt = 5,
+  unknown_encoding = 6,
+  forked = 7,
 };
 const char* reason_name(Reason reason);
 
@@ -37,33 +44,35 @@ class SpaceState {
   LogNumber own_log = 0;
   bool fresh_log = false;
 
-  std::optional<Roster> roster;          ///< Empty until the first contact after join().
+  std::optional<Roster> roster;  ///< Empty until the first contact after join().
   Keyring keys;
   RightsTable rights_table;
-  std::vector<DeviceId> devices;         ///< By number: the roster's order of admission.
+  std::vector<DeviceId> devices;  ///< By number: the roster's order of admission.
   std::map<LogNumber, LogState> logs;
   std::map<LogId, LogNumber> log_by_id;
   Counter last_counter = 0;
-  bool jumped = false;                   ///< The random step of this opening was taken (ids.hpp, Dot).
+  bool jumped = false;  ///< The random step of this opening was taken (ids.hpp, Dot).
   MultisetHash digest;
   std::unordered_map<KindId, std::int64_t> next_serial;
   bool roster_fork = false;
-  Position seen_roster_size = 0;         ///< A peer has seen this much: newest roster first.
+  Position seen_roster_size = 0;  ///< A peer has seen this much: newest roster first.
 
   /// Derives keys, rights and numbers after the roster changed.
   void roster_changed(const DeviceId& self, const SealingKeyPair& sealing);
-  DeviceNumber number_of(const DeviceId& device) const;   ///< device_unadmitted if it is no member.
+  DeviceNumber number_of(const DeviceId& device) const;  ///< device_unadmitted if it is no member.
   const DeviceId* device_of(DeviceNumber number) const;
   /// Rights of a device's writing at (log, position) to a kind; 0 if its role is not known.
   std::uint8_t rights(const DeviceId& device, const LogId& log, Position position, KindId kind) const;
-  std::string role_of(const DeviceId& device) const;      ///< Its present role; empty if unknown.
+  std::string role_of(const DeviceId& device) const;  ///< Its present role; empty if unknown.
   std::string label_of(const DeviceId& device) const;
   SpaceSummary summary() const;
   /// Why nothing can be sealed; empty if it can.
   std::string waits_for(const DeviceId& self) const;
 
  private:
-  mutable std::map<std::pair<DeviceId, std::size_t>, std::string> roles_;  // opened role texts
+  // Opened texts, until the roster changes: opening one derives a key into guarded memory, which costs more than reading a record.
+  mutable std::map<std::pair<DeviceId, std::size_t>, std::string> roles_;
+  mutable std::map<DeviceId, std::string> labels_;
   std::map<DeviceId, DeviceNumber> numbers_;
 };
 

@@ -10,8 +10,8 @@ namespace doorstep {
 
 std::span<const Migration> store_migrations();
 
-using SpaceNumber = std::int64_t;   ///< Row of `space`, from 1.
-using LogNumber = std::int64_t;     ///< Row of `log`, from 1.
+using SpaceNumber = std::int64_t;  ///< Row of `space`, from 1.
+using LogNumber = std::int64_t;    ///< Row of `log`, from 1.
 
 /// A segment's row: its log and position, so that a log is one run of the table.
 constexpr std::int64_t segment_row(LogNumber log, Position position) { return log << 32 | static_cast<std::int64_t>(position); }

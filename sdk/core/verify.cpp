@@ -20,7 +20,8 @@ Status verify_log(Core& core, SpaceState& space, const LogState& log, const std:
   for (;;) {
     DOORSTEP_ASSIGN(const bool row, rows.step());
     if (!row) break;
-    if (position_of_segment(rows.column_int(0)) != ++position) return Error(Code::corrupt, "a log has a gap at position " + std::to_string(position));
+    if (position_of_segment(rows.column_int(0)) != ++position)
+      return Error(Code::corrupt, "a log has a gap at position " + std::to_string(position));
     DOORSTEP_ASSIGN(const SegmentHead head, parse_segment(rows.column_blob(2)));
     const Hash* epoch_entry = space.roster ? space.roster->epoch_entry_hash(head.epoch) : nullptr;
     if (!epoch_entry) return Error(Code::corrupt, "a segment names an epoch that its roster does not have");

@@ -105,7 +105,8 @@ bool RecordView::conflicted(std::string_view name) const {
   const Address address = address_of(kind(), name);
   if (address.field == 0) return false;
   for (const auto& reg : data_->record.field(address.field))
-    if ((address.subfield == 0 || reg.address.subfield == address.subfield) && read(data_->schema, data_->record, reg).conflict) return true;
+    if ((address.subfield == 0 || reg.address.subfield == address.subfield) && read(data_->schema, data_->record, reg).conflict)
+      return true;
   return false;
 }
 

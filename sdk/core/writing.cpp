@@ -17,7 +17,7 @@ namespace doorstep {
 
 // One record inside the transaction that is being written.
 struct WrittenRecord {
-  StoredRecord stored;             ///< As it was; an empty record if it is created now.
+  StoredRecord stored;  ///< As it was; an empty record if it is created now.
   KindId kind = 0;
   bool creates = false;
   std::vector<Operation> operations;
@@ -29,7 +29,8 @@ struct WrittenRecord {
       return at == by_address_.end() ? nullptr : &operations[at->second];
     }
     if (operations.empty() || operations.back().address < address) return nullptr;
-    const auto at = std::lower_bound(operations.begin(), operations.end(), address, [](const Operation& o, const Address& a) { return o.address < a; });
+    const auto at =
+        std::lower_bound(operations.begin(), operations.end(), address, [](const Operation& o, const Address& a) { return o.address < a; });
     return at != operations.end() && at->address == address ? &*at : nullptr;
   }
   /// At an address where nothing is assigned.
@@ -53,7 +54,7 @@ struct Write::Data {
   SpaceState& space;
   std::vector<std::unique_ptr<WrittenRecord>> records;
   std::map<RecordId, WrittenRecord*> by_id;
-  WrittenRecord* last = nullptr;   // whose fields are set one after the other
+  WrittenRecord* last = nullptr;  // whose fields are set one after the other
   std::string note;
   Counter first = 0;
   std::uint32_t created_here = 0;
@@ -81,7 +82,8 @@ namespace {
 constexpr std::size_t chunk_bytes_goal = 64u << 10;
 
 Error unknown_field(const Kind& kind, std::string_view name) {
-  return Error(Code::invalid_record, kind.name + " has no field \"" + std::string(name) + "\": see `doorstep schema show " + kind.name + "`");
+  return Error(Code::invalid_record,
+               kind.name + " has no field \"" + std::string(name) + "\": see `doorstep schema show " + kind.name + "`");
 }
 
 bool type_fits(const Slot& slot, Value& value) {
@@ -107,7 +109,8 @@ bool type_fits(const Slot& slot, Value& value) {
 
 bool size_fits(const Value& value) {
   if (const auto* text = std::get_if<std::string>(&value)) return text->size() <= limits::value_bytes_max && is_valid_text(*text);
-  if (const auto* code = std::get_if<CodeText>(&value)) return code->text.size() <= limits::element_key_bytes_max && is_valid_text(code->text);
+  if (const auto* code = std::get_if<CodeText>(&value))
+    return code->text.size() <= limits::element_key_bytes_max && is_valid_text(code->text);
   if (const auto* bytes = std::get_if<Bytes>(&value)) return bytes->size() <= limits::value_bytes_max;
   if (const auto* decimal = std::get_if<Decimal>(&value)) return decimal->scale <= 9;
   return true;
@@ -155,8 +158,15 @@ void Write::Data::assign(WrittenRecord& record, Address address, Value value, bo
   if (const Register* reg = record.stored.record.find(operation.address)) {
     const auto& siblings = reg->siblings;
     if (!even_if_equal && siblings.size() == 1 && siblings.front().value == operation.value) return;  // says nothing new
+    // Without the right to resolve, naming several values would close none of them and add one more: only our own gives way.
+    const bool several = std::any_of(siblings.begin(), siblings.end(), [&](const Sibling& s) { return s.value != siblings.front().value; });
+    const DeviceNumber own = space.number_of(core.device());
+    const Core::Incoming us{{core.device(), own, first}, 0, 0, true, nullptr};
+    const bool only_own =
+        several && gate_of(operation.address.field) == Gate::guarded && (core.rights_of(space, us, record.kind) & may_resolve) == 0;
     for (const auto& sibling : siblings) {
       if (operation.supersedes.size() == limits::supersedes_max) break;
+      if (only_own && record.stored.record.dot(sibling).device != own) continue;
       operation.supersedes.push_back(record.stored.record.dot(sibling));
     }
   } else if (!has_value(operation.value)) {
@@ -176,8 +186,10 @@ Status Write::Data::validate(WrittenRecord& record) {
     for (const auto& operation : record.operations) changed.push_back(operation.address);
     after = shown_values(core.schema(), record.stored.record);
     for (const auto& operation : record.operations) {
-      if (has_value(operation.value)) after[operation.address] = operation.value;
-      else after.erase(operation.address);
+      if (has_value(operation.value))
+        after[operation.address] = operation.value;
+      else
+        after.erase(operation.address);
     }
   }
   ValidationContext context;
@@ -247,8 +259,9 @@ Status Write::Data::flush_chunk() {
   Encoder refers;
   for (auto log : chunk_refers) refers.put_varint(static_cast<std::uint64_t>(log));
   const Bytes bytes = Core::encode_chunk(chunk, core.compressor());
-  DOORSTEP_ASSIGN(Statement insert, core.database().prepare(
-      "INSERT INTO pending(space, first, last, transactions, oldest_ms, refers, bytes) VALUES(?, ?, ?, ?, ?, ?, ?)"));
+  DOORSTEP_ASSIGN(Statement insert,
+                  core.database().prepare(
+                      "INSERT INTO pending(space, first, last, transactions, oldest_ms, refers, bytes) VALUES(?, ?, ?, ?, ?, ?, ?)"));
   insert.bind(1, space.n).bind(2, static_cast<std::int64_t>(chunk.front().first)).bind(3, static_cast<std::int64_t>(space.last_counter));
   insert.bind(4, static_cast<std::int64_t>(chunk.size())).bind(5, chunk_oldest_ms).bind_borrowed(6, refers.bytes()).bind_borrowed(7, bytes);
   DOORSTEP_TRY(insert.run());
@@ -319,7 +332,8 @@ Write& Write::set(const RecordId& id, std::string_view name, Value value) {
     slot = found;
     subfield = found->id;
   }
-  if (!type_fits(*slot, value)) return data_.fail(Error(Code::invalid_record, std::string(name) + " takes a " + type_name(slot->type))), *this;
+  if (!type_fits(*slot, value))
+    return data_.fail(Error(Code::invalid_record, std::string(name) + " takes a " + type_name(slot->type))), *this;
   data_.assign(*record, {field->id, {}, subfield}, normalized(*slot, std::move(value)), false);
   return *this;
 }
@@ -355,7 +369,8 @@ std::string Write::add(const RecordId& id, std::string_view field_name, const st
   const Kind* kind = record ? data_.core.schema().kind(record->kind) : nullptr;
   const Field* field = kind ? kind->field(field_name) : nullptr;
   if (!field || !field->is_set || field->type != Type::structure) {
-    if (kind) data_.fail(field ? Error(Code::invalid_record, field->name + " is not a set of structures") : unknown_field(*kind, field_name));
+    if (kind)
+      data_.fail(field ? Error(Code::invalid_record, field->name + " is not a set of structures") : unknown_field(*kind, field_name));
     return {};
   }
   std::array<std::uint8_t, 8> random;
@@ -366,7 +381,8 @@ std::string Write::add(const RecordId& id, std::string_view field_name, const st
   return key;
 }
 
-Write& Write::set_element(const RecordId& id, std::string_view field_name, std::string_view element, std::string_view subfield_name, Value value) {
+Write& Write::set_element(const RecordId& id, std::string_view field_name, std::string_view element, std::string_view subfield_name,
+                          Value value) {
   WrittenRecord* record = data_.error ? nullptr : data_.find(id);
   const Kind* kind = record ? data_.core.schema().kind(record->kind) : nullptr;
   const Field* field = kind ? kind->field(field_name) : nullptr;
@@ -375,7 +391,8 @@ Write& Write::set_element(const RecordId& id, std::string_view field_name, std::
     if (kind) data_.fail(unknown_field(*kind, std::string(field_name) + "." + std::string(subfield_name)));
     return *this;
   }
-  if (!type_fits(*subfield, value)) return data_.fail(Error(Code::invalid_record, field->name + "." + subfield->name + " takes a " + type_name(subfield->type))), *this;
+  if (!type_fits(*subfield, value))
+    return data_.fail(Error(Code::invalid_record, field->name + "." + subfield->name + " takes a " + type_name(subfield->type))), *this;
   // Whoever edits the inside says that the element is there: an edit survives a concurrent removal.
   const Address presence{field->id, std::string(element), 0};
   if (!record->assigned(presence)) data_.assign(*record, presence, true, true);
@@ -412,23 +429,29 @@ Write& Write::set_json(const RecordId& id, std::string_view json) {
 Write& Write::note(std::string_view text) {
   constexpr std::size_t note_bytes_max = 1024;
   auto normal = nfc(text);
-  if (!normal || normal->size() > note_bytes_max) data_.fail(Error(Code::too_large, "a note is not valid text, or longer than 1,024 bytes"));
-  else data_.note = std::move(*normal);
+  if (!normal || normal->size() > note_bytes_max)
+    data_.fail(Error(Code::too_large, "a note is not valid text, or longer than 1,024 bytes"));
+  else
+    data_.note = std::move(*normal);
   return *this;
 }
 
 Write& Write::assign(const RecordId& id, KindId kind, Address address, Value value) {
   WrittenRecord* record = data_.error ? nullptr : data_.find(id);
   if (!record) return *this;
-  if (record->kind != kind) data_.fail(Error(Code::invalid_argument, "that record is of another kind"));
-  else data_.assign(*record, std::move(address), std::move(value), true);
+  if (record->kind != kind)
+    data_.fail(Error(Code::invalid_argument, "that record is of another kind"));
+  else
+    data_.assign(*record, std::move(address), std::move(value), true);
   return *this;
 }
 
 Write& Write::next_transaction() {
   if (data_.error) return *this;
-  if (Status finished = data_.finish_transaction(); !finished) data_.fail(finished.error());
-  else data_.begin();
+  if (Status finished = data_.finish_transaction(); !finished)
+    data_.fail(finished.error());
+  else
+    data_.begin();
   return *this;
 }
 

@@ -50,7 +50,8 @@ constexpr auto progress_every = 100ms;
 // One link over one socket, from connecting to its end.
 class Pump {
  public:
-  Pump(asio::io_context& io, Link link, const SyncOptions& options) : io_(io), socket_(io), resolver_(io), timer_(io), link_(std::move(link)), options_(options) {}
+  Pump(asio::io_context& io, Link link, const SyncOptions& options)
+      : io_(io), socket_(io), resolver_(io), timer_(io), link_(std::move(link)), options_(options) {}
 
   Result<SyncReport> run(const std::vector<std::string>& addresses) {
     alive_ = std::make_shared<Pump*>(this);
@@ -87,35 +88,39 @@ class Pump {
  private:
   void connect() {
     if (next_address_ >= addresses_.size())
-      return finish(Error(Code::unreachable, "the relay cannot be reached at " + (addresses_.empty() ? std::string("any address") : addresses_.back()) +
+      return finish(Error(Code::unreachable, "the relay cannot be reached at " +
+                                                 (addresses_.empty() ? std::string("any address") : addresses_.back()) +
                                                  ": check the network; everything stays here and goes up later"));
     const std::string address = addresses_[next_address_++];
     const auto colon = address.rfind(':');
     if (colon == std::string::npos) return connect();
     std::string host = address.substr(0, colon);
     if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-    resolver_.async_resolve(host, address.substr(colon + 1), [this](const boost::system::error_code& failed, const tcp::resolver::results_type& found) {
-      if (finished_) return;
-      if (failed) return connect();
-      asio::async_connect(socket_, found, [this](const boost::system::error_code& refused, const tcp::endpoint&) {
-        if (finished_) return;
-        if (refused) return connect();
-        boost::system::error_code ignored;
-        socket_.set_option(tcp::no_delay(true), ignored);
-        socket_.set_option(asio::socket_base::keep_alive(true), ignored);
-        connected_ = true;
-        buffer_.resize(read_bytes);
-        touch();
-        write();
-        read();
-      });
-    });
+    resolver_.async_resolve(host, address.substr(colon + 1),
+                            [this](const boost::system::error_code& failed, const tcp::resolver::results_type& found) {
+                              if (finished_) return;
+                              if (failed) return connect();
+                              asio::async_connect(socket_, found, [this](const boost::system::error_code& refused, const tcp::endpoint&) {
+                                if (finished_) return;
+                                if (refused) return connect();
+                                boost::system::error_code ignored;
+                                socket_.set_option(tcp::no_delay(true), ignored);
+                                socket_.set_option(asio::socket_base::keep_alive(true), ignored);
+                                connected_ = true;
+                                buffer_.resize(read_bytes);
+                                touch();
+                                write();
+                                read();
+                              });
+                            });
   }
 
   void read() {
     socket_.async_read_some(asio::buffer(buffer_), [this](const boost::system::error_code& failed, std::size_t size) {
       if (finished_) return;
-      if (failed) return finish(Error(Code::unreachable, "the connection to the relay broke: what was acknowledged is safe, the rest goes up next time"));
+      if (failed)
+        return finish(
+            Error(Code::unreachable, "the connection to the relay broke: what was acknowledged is safe, the rest goes up next time"));
       touch();
       if (Status fed = link_.feed(ByteView(buffer_).first(size)); !fed) {
         write();
@@ -137,7 +142,9 @@ class Pump {
     asio::async_write(socket_, asio::buffer(out_), [this](const boost::system::error_code& failed, std::size_t) {
       writing_ = false;
       if (finished_) return;
-      if (failed) return finish(Error(Code::unreachable, "the connection to the relay broke: what was acknowledged is safe, the rest goes up next time"));
+      if (failed)
+        return finish(
+            Error(Code::unreachable, "the connection to the relay broke: what was acknowledged is safe, the rest goes up next time"));
       touch();
       write();
     });
@@ -145,16 +152,19 @@ class Pump {
 
   void after_progress() {
     const auto now = std::chrono::steady_clock::now();
-    if (options_.progress && now - shown_ >= progress_every) {
-      shown_ = now;
-      options_.progress(link_.progress());
-    }
+    unshown_ = true;
+    if (now - shown_ >= progress_every) show_progress();
     if (!options_.watch && link_.done() && !closing_) {
       closing_ = true;
       link_.close();
     }
     write();
     if (link_.ended() && !closing_) finish(std::nullopt);
+  }
+
+  void show_progress() {
+    shown_ = std::chrono::steady_clock::now();
+    if (std::exchange(unshown_, false) && options_.progress) options_.progress(link_.progress());
   }
 
   void work() {
@@ -180,10 +190,13 @@ class Pump {
     timer_.async_wait([this](const boost::system::error_code& stopped) {
       if (stopped || finished_) return;
       const auto idle = std::chrono::steady_clock::now() - touched_;
-      const auto limit = std::chrono::milliseconds(options_.watch && connected_ ? std::max<std::int64_t>(options_.timeout_ms, 90'000) : options_.timeout_ms);
-      if (idle > limit) return finish(Error(Code::timeout, "the relay does not answer: try again when the network is better; nothing is lost"));
+      const auto limit = std::chrono::milliseconds(options_.watch && connected_ ? std::max<std::int64_t>(options_.timeout_ms, 90'000)
+                                                                                : options_.timeout_ms);
+      if (idle > limit)
+        return finish(Error(Code::timeout, "the relay does not answer: try again when the network is better; nothing is lost"));
       link_.tick();
       write();
+      show_progress();  // what came too soon after the last one, and nothing came after it
       arm();
     });
   }
@@ -211,7 +224,7 @@ class Pump {
   std::size_t next_address_ = 0;
   Bytes buffer_, out_;
   std::chrono::steady_clock::time_point touched_, shown_;
-  bool connected_ = false, writing_ = false, closing_ = false, finished_ = false;
+  bool connected_ = false, writing_ = false, closing_ = false, finished_ = false, unshown_ = false;
   std::optional<Error> error_;
 };
 
@@ -252,6 +265,7 @@ bool joining_anywhere(Replica& replica) {
 void add_up(SyncReport& total, const SyncReport& part) {
   total.transactions_sent += part.transactions_sent;
   total.transactions_received += part.transactions_received;
+  total.transactions_to_send = part.transactions_to_send;
   total.bytes_sent += part.bytes_sent;
   total.bytes_received += part.bytes_received;
   total.level = part.level;
@@ -294,7 +308,8 @@ Result<SyncReport> sync_with(Replica& replica, const RelayAddress& relay, const 
 
 Result<SyncReport> sync(Replica& replica, const SyncOptions& options) {
   DOORSTEP_ASSIGN(const auto relays, relays_of(replica));
-  if (relays.empty()) return Error(Code::not_found, "no space of this store names a relay: found one with a relay, or join by an invitation");
+  if (relays.empty())
+    return Error(Code::not_found, "no space of this store names a relay: found one with a relay, or join by an invitation");
   SyncReport total;
   std::optional<Error> failed;
   std::size_t reached = 0;

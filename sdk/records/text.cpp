@@ -93,9 +93,12 @@ bool is_utf8(std::string_view text) {
 std::size_t code_points(std::string_view text) {
   std::size_t count = 0;
   for (std::size_t at = 0; at < text.size(); ++count) {
-    if (static_cast<unsigned char>(text[at]) < 0x80) ++at;
-    else if (is_common_ideograph(text, at)) at += 3;
-    else next_code_point(text, at);
+    if (static_cast<unsigned char>(text[at]) < 0x80)
+      ++at;
+    else if (is_common_ideograph(text, at))
+      at += 3;
+    else
+      next_code_point(text, at);
   }
   return count;
 }

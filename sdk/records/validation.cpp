@@ -280,7 +280,8 @@ std::vector<Problem> validate(const Kind& kind, const ShownValues& after, const 
 }
 
 bool asks_only_forms(const Kind& kind) {
-  return kind.status_field == 0 && kind.rules.empty() && kind.checks.empty() && std::all_of(kind.fields.begin(), kind.fields.end(), [](const Field& field) {
+  return kind.status_field == 0 && kind.rules.empty() && kind.checks.empty() &&
+         std::all_of(kind.fields.begin(), kind.fields.end(), [](const Field& field) {
            return !field.required && !field.required_when && !field.is_set && field.subfields.empty();
          });
 }

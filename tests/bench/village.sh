@@ -73,7 +73,8 @@ int main(int count, char** words) {
 PROBE
   if g++ -std=c++20 -Os -ffunction-sections -fdata-sections -I sdk/include -I . "$work.cpp" -o "$work.program" "${libraries[@]}" \
     -Wl,--gc-sections -Wl,-Bstatic -lsqlite3 -lsodium -lzstd -lutf8proc -Wl,-Bdynamic -lpthread -ldl -lm -s 2>"$work.log"; then
-    say "stripped program with the whole SDK, SQLite, sodium, zstd and Asio inside: $(stat -c %s "$work.program") bytes (goal 2.5 MB for a library)"
+    size=$(stat -c %s "$work.program")
+    say "stripped program with the whole SDK, SQLite, sodium, zstd and Asio inside: $size bytes (goal 2.5 MB for a library)"
   else
     say "the size of the SDK was not measured: $(head -n 1 "$work.log")"
   fi

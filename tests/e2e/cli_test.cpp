@@ -55,13 +55,11 @@ TEST_F(CliTest, PassphraseWrongChangedForgotten) {
 
 TEST_F(CliTest, PassphraseIsNotAskedWithoutATerminal) {
   const Device device = make_device("a");
-  const Finished done = run({"setsid", "-w", (bin_dir() / "doorstep").string(), "--lang", "en", "--store", device.folder(), "digest"});
-  if (done.code == 127) {  // a program of the system, not of ours
-    const Finished again =
-        run({"/usr/bin/setsid", "-w", (bin_dir() / "doorstep").string(), "--lang", "en", "--store", device.folder(), "digest"});
-    EXPECT_EQ(again.code, usage);
-    EXPECT_THAT(again.err, HasSubstr("--passphrase-file"));
-  }
+  // A session of its own has no terminal, whoever runs the tests.
+  const Finished done =
+      run({"/usr/bin/setsid", "-w", (bin_dir() / "doorstep").string(), "--lang", "en", "--store", device.folder(), "space", "list"});
+  EXPECT_EQ(done.code, usage);
+  EXPECT_THAT(done.err, HasSubstr("--passphrase-file"));
 }
 
 TEST_F(CliTest, RecordsAreWrittenFoundEditedAndTheirHistoryKept) {

@@ -17,12 +17,12 @@ bool fail(const doorstep::Error& error) {
 bool five_minutes(const std::string& directory, std::size_t& seen) {
   // A store is one directory. Making one takes about a second on a phone: the passphrase is stretched (Argon2id).
   auto replica = doorstep::Replica::create({.directory = directory}, "correct horse battery staple");
-  if (!replica) return fail(replica.error());          // every call returns a Result: a code, a sentence, retryable or not
+  if (!replica) return fail(replica.error());  // every call returns a Result: a code, a sentence, retryable or not
 
   // Usually a township founds the space of a village and its phones join by invitation; here we found one ourselves.
   auto village = replica->found({.name = "石桥村", .role = "member", .label = "兰"});
 
-  const doorstep::RecordId person;                                        // known from before
+  const doorstep::RecordId person;  // known from before
   const doorstep::Date today{static_cast<std::int32_t>(std::time(nullptr) / 86'400)};
   doorstep::RecordId visit;
   auto saved = replica->transact(*village, [&](doorstep::Write& write) -> doorstep::Status {
@@ -36,8 +36,8 @@ bool five_minutes(const std::string& directory, std::size_t& seen) {
   if (!saved) return fail(saved.error());
 
   auto view = replica->get(*village, visit);
-  std::string result = view->text("visit_result");                        // "03"
-  auto history = replica->history(*village, visit, "visit_result");       // value, author, time, what superseded it
+  std::string result = view->text("visit_result");                   // "03"
+  auto history = replica->history(*village, visit, "visit_result");  // value, author, time, what superseded it
   auto chens = replica->query(*village, {.kind = "person", .text = "陈", .order_by = "name", .limit = 20});
   EXPECT_EQ(result, "03");
   EXPECT_EQ(history->size(), 1u);
@@ -46,11 +46,15 @@ bool five_minutes(const std::string& directory, std::size_t& seen) {
 
   auto watching = replica->observe(*village, "home_visit", [&](const std::vector<doorstep::RecordId>& changed) { seen += changed.size(); });
   for (const auto& conflict : *replica->conflicts(*village))
-    if (auto done = replica->resolve(*village, conflict.record, conflict.field, conflict.values.front().value, "电话核实"); !done) return fail(done.error());
-  return replica->transact(*village, [&](doorstep::Write& write) -> doorstep::Status {
-    write.add(visit, "note", "邻居说去了县里");
-    return {};
-  }).ok();
+    if (auto done = replica->resolve(*village, conflict.record, conflict.field, conflict.values.front().value, "电话核实"); !done)
+      return fail(done.error());
+  return replica
+      ->transact(*village,
+                 [&](doorstep::Write& write) -> doorstep::Status {
+                   write.add(visit, "note", "邻居说去了县里");
+                   return {};
+                 })
+      .ok();
 }
 
 TEST(ReadmeTest, FiveMinutes) {

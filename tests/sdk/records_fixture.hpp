@@ -90,9 +90,8 @@ inline std::string visit_json(const std::string& status, const std::string& more
 }
 
 /// What a met person adds.
-inline const char* const met =
-    R"("visit_result": "01", "met_persons": ["1"], "general_state": "1", )"
-    R"("home_safety": ["0"], "no_problems": true, "confirmed_by": {"method": "1"})";
+inline const char* const met = R"("visit_result": "01", "met_persons": ["1"], "general_state": "1", )"
+                               R"("home_safety": ["0"], "no_problems": true, "confirmed_by": {"method": "1"})";
 
 inline std::string session_json(const std::string& more) {
   return R"({"person_id": "00112233445566778899aabbccddeeff", "observed_on": "2026-03-13", "org_code": "990604101201", "status": "signed",

@@ -42,9 +42,9 @@ inline ReplicaOptions cheap_options(const std::string& directory, Clock* clock) 
   return options;
 }
 
-#define ASSERT_OK(expression)                                                                                        \
-  do {                                                                                                               \
-    const auto& result_of_assert = (expression);                                                                     \
+#define ASSERT_OK(expression)                                                                                                       \
+  do {                                                                                                                              \
+    const auto& result_of_assert = (expression);                                                                                    \
     ASSERT_TRUE(result_of_assert.ok()) << code_name(result_of_assert.error().code()) << ": " << result_of_assert.error().message(); \
   } while (false)
 

@@ -190,9 +190,7 @@ TEST_F(ReplicaTest, NothingOnTheDiskIsInTheClear) {
     std::stringstream bytes;
     bytes << in.rdbuf();
     for (const auto& secret : demo_village().secrets())
-      if (secret.size() >= 6) {
-        EXPECT_EQ(bytes.str().find(secret), std::string::npos) << file.path();
-      }
+      if (secret.size() >= 6) { EXPECT_EQ(bytes.str().find(secret), std::string::npos) << file.path(); }
     EXPECT_EQ(bytes.str().find("SQLite format"), std::string::npos);
   }
   EXPECT_GE(files, 3u);

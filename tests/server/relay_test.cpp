@@ -496,6 +496,8 @@ TEST_F(RelayTest, AForgedSegmentIsRefusedWithoutRunningInCircles) {
     up.client.session().on_new_segments(village.id(), head, 6, {std::make_shared<const Bytes>(forged)});
     (void)up.client.until([&] { return up.client.seen.refused.contains(up.log.id()); }, 500);
   }
+  EXPECT_TRUE(up.client.seen.refused.contains(up.log.id()));
+  EXPECT_EQ(up.client.seen.refused[up.log.id()], Code::unauthenticated);
   EXPECT_EQ(durable(up.log.id()), 5u);
 }
 

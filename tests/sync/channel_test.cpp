@@ -42,7 +42,8 @@ SymmetricKey made_up_psk(std::uint64_t seed) {
 /// Two peers, their keys, and the same randomness whenever it is made again.
 struct World {
   explicit World(ChannelKind kind_, ChannelOptions options = {})
-      : kind(kind_), responder(Channel::responder(*responder_random, relay, kinds(kind_), view("relay's payload"), options)),
+      : kind(kind_),
+        responder(Channel::responder(*responder_random, relay, kinds(kind_), view("relay's payload"), options)),
         initiator(make_initiator(options)) {}
 
   static ChannelKinds kinds(ChannelKind kind) { return kind == ChannelKind::phones ? ChannelKinds::peer() : ChannelKinds::relay(); }
@@ -61,8 +62,10 @@ struct World {
   void answer() {
     if (responder.need() == ChannelNeed::psk) {
       const bool known = kind == ChannelKind::phones ? responder.psk_matches(psk) : responder.invite() == invite;
-      if (known) (void)responder.provide_psk(psk);
-      else responder.refuse(Code::unauthenticated);
+      if (known)
+        (void)responder.provide_psk(psk);
+      else
+        responder.refuse(Code::unauthenticated);
     }
     if (initiator.need() == ChannelNeed::approval) (void)initiator.approve(view("phone's payload"));
   }
@@ -189,13 +192,13 @@ TEST(Channel, TheExampleInTheProtocolDocument) {
   world.initiator.close();
   const auto close = world.initiator.take_output();
   EXPECT_EQ(to_hex(world.relay.public_key.view()), "cf8a0d193545caddb1e165ecdcc0b942db4389b7b412f4f820a48cf70418f84e");
-  EXPECT_EQ(to_hex(first), 
+  EXPECT_EQ(to_hex(first),
             "445301010030dd187f457d5dfd101fe6f77dc2f021a15fe77ee048575dfc5aa86ee54310ed5c98a3061f82cc925185d4"
             "7c07d59828ae");
-  EXPECT_EQ(to_hex(second), 
+  EXPECT_EQ(to_hex(second),
             "00308107dc062036563176fae110dfe158e0077665a03991c1d4a33b9971ee6a2662a90706492010b919e4a5cce77c04"
             "008c");
-  EXPECT_EQ(to_hex(third), 
+  EXPECT_EQ(to_hex(third),
             "004029d23c6fe1fdf0bc2da48c9a14d74361cfa4b41dded361b33ef00d55e179402224d40132aa3b4e963be3ba98e158"
             "64524bab694e1a1d594be2be5ae76c090d2c");
   EXPECT_EQ(to_hex(message), "0016015429e5a2d512b5443a11ef542134c7d2233390ec9b");
@@ -423,14 +426,10 @@ TEST(Channel, OnlyTheKindsAndVersionsThatAreAnswered) {
 }
 
 const char* const low_order_points[] = {
-    "0000000000000000000000000000000000000000000000000000000000000000",
-    "0100000000000000000000000000000000000000000000000000000000000000",
-    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-    "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "0000000000000000000000000000000000000000000000000000000000000000", "0100000000000000000000000000000000000000000000000000000000000000",
+    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800", "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
     "0000000000000000000000000000000000000000000000000000000000000080",
 };
 

@@ -264,44 +264,16 @@ TEST(Noise, RekeyGivesThePublishedKeys) {
 /// pattern, plain and with psks. They were calculated when it reproduced all 110 public vectors of this suite (59 of cacophony,
 /// 51 of snow; noise.json holds six of them), and keep it there for the patterns that noise.json does not have.
 constexpr std::pair<std::string_view, std::string_view> pins[] = {
-    {"N", "385c9850a75d3195"},
-    {"K", "5129793f5e2fb1d7"},
-    {"X", "394d2f9538e86ea9"},
-    {"NN", "9bfe4895ab8ea92d"},
-    {"NK", "129edee9a15feb5d"},
-    {"NX", "1a77bab1e30f1218"},
-    {"KN", "d27b1d1a4ae9cd88"},
-    {"KK", "0352db13b483cbb9"},
-    {"KX", "b97b70f7d4c1de4f"},
-    {"XN", "ea315e61393631c9"},
-    {"XK", "2345f59ee1ffb31c"},
-    {"XX", "de4722c7acb0fa29"},
-    {"IN", "f5739b20061d2041"},
-    {"IK", "f0c9e45b1fd46d11"},
-    {"IX", "13bdaa91385813a3"},
-    {"NK1", "dba6f65be16d5860"},
-    {"NX1", "a8c728837635835a"},
-    {"X1N", "6e3e57df05d2a621"},
-    {"X1K", "c02a07df26d40e96"},
-    {"XK1", "4d2a203e744df9b9"},
-    {"X1K1", "ad41cca96de84d7b"},
-    {"X1X", "d2dfc7acb938deff"},
-    {"XX1", "4eb4ad383de8023b"},
-    {"X1X1", "144200e46cbda046"},
-    {"K1N", "b1f7485889579246"},
-    {"K1K", "471250abe0844b99"},
-    {"KK1", "8157688b0557dae5"},
-    {"K1K1", "3d23a4bc2b75d4b5"},
-    {"K1X", "876a92b9bd09f305"},
-    {"KX1", "7bc2a3a245a86042"},
-    {"K1X1", "a0ffd2b741af2d33"},
-    {"I1N", "e0ce269dd0099e35"},
-    {"I1K", "bbbd727a3b9a10c0"},
-    {"IK1", "c38cd82e72f3909c"},
-    {"I1K1", "77af4b42a9b297a4"},
-    {"I1X", "988f7775c1db5c28"},
-    {"IX1", "b60a44a9cc6a8dbd"},
-    {"I1X1", "3aad6df1479091a5"},
+    {"N", "385c9850a75d3195"},    {"K", "5129793f5e2fb1d7"},    {"X", "394d2f9538e86ea9"},    {"NN", "9bfe4895ab8ea92d"},
+    {"NK", "129edee9a15feb5d"},   {"NX", "1a77bab1e30f1218"},   {"KN", "d27b1d1a4ae9cd88"},   {"KK", "0352db13b483cbb9"},
+    {"KX", "b97b70f7d4c1de4f"},   {"XN", "ea315e61393631c9"},   {"XK", "2345f59ee1ffb31c"},   {"XX", "de4722c7acb0fa29"},
+    {"IN", "f5739b20061d2041"},   {"IK", "f0c9e45b1fd46d11"},   {"IX", "13bdaa91385813a3"},   {"NK1", "dba6f65be16d5860"},
+    {"NX1", "a8c728837635835a"},  {"X1N", "6e3e57df05d2a621"},  {"X1K", "c02a07df26d40e96"},  {"XK1", "4d2a203e744df9b9"},
+    {"X1K1", "ad41cca96de84d7b"}, {"X1X", "d2dfc7acb938deff"},  {"XX1", "4eb4ad383de8023b"},  {"X1X1", "144200e46cbda046"},
+    {"K1N", "b1f7485889579246"},  {"K1K", "471250abe0844b99"},  {"KK1", "8157688b0557dae5"},  {"K1K1", "3d23a4bc2b75d4b5"},
+    {"K1X", "876a92b9bd09f305"},  {"KX1", "7bc2a3a245a86042"},  {"K1X1", "a0ffd2b741af2d33"}, {"I1N", "e0ce269dd0099e35"},
+    {"I1K", "bbbd727a3b9a10c0"},  {"IK1", "c38cd82e72f3909c"},  {"I1K1", "77af4b42a9b297a4"}, {"I1X", "988f7775c1db5c28"},
+    {"IX1", "b60a44a9cc6a8dbd"},  {"I1X1", "3aad6df1479091a5"},
 };
 
 TEST(Noise, EveryPatternIsPinned) {
@@ -423,20 +395,13 @@ TEST(Noise, WrongIngredientsFail) {
 
 /// The points of small order on Curve25519 and its twist, and their non-canonical spellings.
 const char* const low_order_points[] = {
-    "0000000000000000000000000000000000000000000000000000000000000000",
-    "0100000000000000000000000000000000000000000000000000000000000000",
-    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-    "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "0000000000000000000000000000000000000000000000000000000000000080",
-    "0100000000000000000000000000000000000000000000000000000000000080",
-    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b880",
-    "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f11d7",
-    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "0000000000000000000000000000000000000000000000000000000000000000", "0100000000000000000000000000000000000000000000000000000000000000",
+    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800", "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "0000000000000000000000000000000000000000000000000000000000000080",
+    "0100000000000000000000000000000000000000000000000000000000000080", "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b880",
+    "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f11d7", "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
 };
 
 TEST(Noise, LowOrderPointsAreRefused) {
@@ -494,9 +459,7 @@ TEST(Noise, EveryTruncationAndEveryBitFlipOfEveryPatternFails) {
       if (!pair.responder.read_message(changed)) continue;
       ASSERT_FALSE(pair.responder.done());
       const auto answer = pair.responder.write_message({});
-      if (answer) {
-        EXPECT_EQ(pair.initiator.read_message(*answer).code(), Code::unauthenticated) << bit;
-      }
+      if (answer) { EXPECT_EQ(pair.initiator.read_message(*answer).code(), Code::unauthenticated) << bit; }
     }
   }
 }

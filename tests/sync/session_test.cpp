@@ -114,8 +114,8 @@ class Body {
   void say(const std::string& text) { transcript.push_back(name_ + " " + text); }
 
   void handle(effect::Send& e) {
-    static const char* names[] = {"?",      "hello",   "spaces",   "heads",   "compared", "roster", "log",  "segments",
-                                  "stored", "refused", "proposal", "locator", "split",    "ping",   "pong", "bye", "roster stored"};
+    static const char* names[] = {"?",       "hello",    "spaces",  "heads", "compared", "roster", "log", "segments",     "stored",
+                                  "refused", "proposal", "locator", "split", "ping",     "pong",   "bye", "roster stored"};
     say(std::string("-> ") + (e.message[0] < 17 ? names[e.message[0]] : "?"));
     out.push_back(std::move(e.message));
   }

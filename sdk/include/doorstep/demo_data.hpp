@@ -12,8 +12,8 @@ namespace doorstep {
 
 /// A visit or a session. Its JSON lacks `person_id`, which is known once the person has been stored.
 struct DemoFact {
-  std::string kind;          ///< "home_visit" or "rehab_session".
-  std::size_t person = 0;    ///< Index of the person it belongs to.
+  std::string kind;        ///< "home_visit" or "rehab_session".
+  std::size_t person = 0;  ///< Index of the person it belongs to.
   Date day;
   std::string json;
 
@@ -22,9 +22,9 @@ struct DemoFact {
 
 struct DemoOptions {
   std::uint32_t seed = 1;
-  Date today;                ///< The history ends the day before. Pass a fixed day for the same data.
-  std::size_t persons = 105; ///< DOMAIN 1.5: the mean village of one district. At most 2000.
-  int months = 6;            ///< Of history; 0 to 60.
+  Date today;                 ///< The history ends the day before. Pass a fixed day for the same data.
+  std::size_t persons = 105;  ///< DOMAIN 1.5: the mean village of one district. At most 2000.
+  int months = 6;             ///< Of history; 0 to 60.
 };
 
 class DemoVillage {

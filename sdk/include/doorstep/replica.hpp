@@ -40,15 +40,15 @@ namespace doorstep {
 using Executor = std::function<void(std::function<void()>)>;
 
 struct ReplicaOptions {
-  std::string directory;               ///< One store per directory; created with its parent present.
-  std::optional<Schema> schema = {};   ///< Record kinds; the built-in ones if empty.
-  Clock* clock = nullptr;              ///< nullptr: the system's. Must outlive the replica.
-  Random* random = nullptr;            ///< nullptr: the system's. Must outlive the replica.
-  Executor executor = {};              ///< Where observers run; empty: at once, on the thread that caused the change.
-  std::size_t cache_bytes = 4u << 20;  ///< Page cache.
+  std::string directory;                              ///< One store per directory; created with its parent present.
+  std::optional<Schema> schema = {};                  ///< Record kinds; the built-in ones if empty.
+  Clock* clock = nullptr;                             ///< nullptr: the system's. Must outlive the replica.
+  Random* random = nullptr;                           ///< nullptr: the system's. Must outlive the replica.
+  Executor executor = {};                             ///< Where observers run; empty: at once, on the thread that caused the change.
+  std::size_t cache_bytes = 4u << 20;                 ///< Page cache.
   Argon2Parameters passphrase_cost = {64 * 1024, 2};  ///< At creation; a floor of 19 MiB x 2 is enforced.
-  bool test_identities = false;        ///< Accept citizen ids of the unassigned area 99 (tests and demos only).
-  bool unencrypted_for_benchmarks = false;  ///< Plain SQLite underneath: a floor to measure against, never for data.
+  bool test_identities = false;                       ///< Accept citizen ids of the unassigned area 99 (tests and demos only).
+  bool unencrypted_for_benchmarks = false;            ///< Plain SQLite underneath: a floor to measure against, never for data.
 };
 
 using RelayAddress = RelayItem::Relay;  ///< Transport key and "host:port" addresses.
@@ -56,10 +56,10 @@ using RelayAddress = RelayItem::Relay;  ///< Transport key and "host:port" addre
 struct SpaceInfo {
   SpaceId id;
   SpaceKind kind = SpaceKind::village;
-  std::string name;                ///< Local; never leaves the device.
-  std::string role;                ///< Ours ("member", "town_clerk"), empty while unknown.
-  bool sequencer = false;          ///< This device may admit others.
-  std::string waits_for;           ///< Empty, or why nothing leaves yet: "admission", "roster fork", "keys".
+  std::string name;        ///< Local; never leaves the device.
+  std::string role;        ///< Ours ("member", "town_clerk"), empty while unknown.
+  bool sequencer = false;  ///< This device may admit others.
+  std::string waits_for;   ///< Empty, or why nothing leaves yet: "admission", "roster fork", "keys".
   Position roster_size = 0;
   std::size_t members = 0;
   std::vector<RelayAddress> relays;
@@ -68,7 +68,7 @@ struct SpaceInfo {
 struct MemberInfo {
   DeviceId device;
   std::string role;
-  std::string label;               ///< The person's name as the admitting desk wrote it; empty without the key.
+  std::string label;  ///< The person's name as the admitting desk wrote it; empty without the key.
   bool sequencer = false;
   bool cut = false;
   bool self = false;
@@ -85,16 +85,16 @@ struct Applicant {
 struct WrittenValue {
   Value value;
   DeviceId device;
-  std::string author;              ///< Label from the roster, may be empty.
+  std::string author;  ///< Label from the roster, may be empty.
   TimeClaim time;
-  bool approved = false;           ///< Written by a role that may approve.
+  bool approved = false;  ///< Written by a role that may approve.
 };
 
 /// A record as this replica shows it. A snapshot: later changes do not alter it. Cheap to copy.
 class RecordView {
  public:
   const RecordId& id() const;
-  const Kind* kind() const;        ///< nullptr: a kind that the schema does not know.
+  const Kind* kind() const;  ///< nullptr: a kind that the schema does not know.
   KindId kind_id() const;
 
   /// The value that a field shows by its policy; no value (std::monostate) if nothing does. `name` may be "pre_check.bp_sys".
@@ -113,7 +113,7 @@ class RecordView {
   /// The registers, for tools.
   const Record& record() const;
 
-  struct Data;                     ///< Internal.
+  struct Data;  ///< Internal.
   explicit RecordView(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
 
  private:
@@ -124,7 +124,7 @@ struct QueryCondition {
   enum class Op : std::uint8_t { equal, at_least, at_most, less, greater, contains };
   std::string field;
   Op op = Op::equal;
-  Value value;                     ///< `contains`: a text, or a code or record of a set.
+  Value value;  ///< `contains`: a text, or a code or record of a set.
 };
 
 struct Query {
@@ -138,14 +138,14 @@ struct Query {
 };
 
 struct HistoryEntry {
-  std::string field;               ///< Name, or "#number" if the schema does not know it.
+  std::string field;  ///< Name, or "#number" if the schema does not know it.
   std::string element;
   std::string subfield;
   Value value;
   DeviceId device;
   std::string author;
   TimeClaim time;
-  std::string note;                ///< The transaction's.
+  std::string note;  ///< The transaction's.
   Dot dot;
   std::vector<Dot> supersedes;
   std::vector<Dot> superseded_by;  ///< Empty: it stands.
@@ -162,15 +162,15 @@ struct Conflict {
 };
 
 struct Pending {
-  std::size_t transactions = 0;    ///< Durable here, not at the office: without a relay's receipt.
-  std::size_t unsealed = 0;        ///< Of them, not yet in a segment.
+  std::size_t transactions = 0;  ///< Durable here, not at the office: without a relay's receipt.
+  std::size_t unsealed = 0;      ///< Of them, not yet in a segment.
   std::size_t bytes = 0;
-  std::int64_t oldest_ms = 0;      ///< Claimed time of the oldest; 0 if there is none.
-  std::string waits_for;           ///< As SpaceInfo::waits_for.
+  std::int64_t oldest_ms = 0;  ///< Claimed time of the oldest; 0 if there is none.
+  std::string waits_for;       ///< As SpaceInfo::waits_for.
 };
 
 struct QuarantineInfo {
-  std::string reason;              ///< "unknown key", "no right", "beyond a cut", "corrupt", "forked", "missing parent", "unknown encoding"
+  std::string reason;  ///< "unknown key", "no right", "beyond a cut", "corrupt", "forked", "missing parent", "unknown encoding"
   std::size_t transactions = 0;
 };
 
@@ -200,7 +200,7 @@ class Write {
   /// A mistake was made, so that nothing will be written: a long import may stop here, and knows its row after next_transaction().
   bool failed() const;
 
-  struct Data;                     ///< Internal.
+  struct Data;  ///< Internal.
   explicit Write(Data& data) : data_(data) {}
   Write(const Write&) = delete;
   Write& operator=(const Write&) = delete;
@@ -252,7 +252,7 @@ class Replica {
     SpaceKind kind = SpaceKind::village;
     std::string name;
     std::string role = "town_clerk";
-    std::string label = {};                      ///< Our person's name, sealed for members.
+    std::string label = {};  ///< Our person's name, sealed for members.
     std::vector<RelayAddress> relays = {};
   };
   Result<SpaceId> found(const FoundOptions& options);
@@ -276,7 +276,7 @@ class Replica {
   struct Saved {
     std::vector<RecordId> created;
     std::size_t operations = 0;
-    std::vector<std::string> warnings;   ///< Validation's, in the schema's zh-CN.
+    std::vector<std::string> warnings;  ///< Validation's, in the schema's zh-CN.
   };
   /// One user action: applied whole or not at all, here and on every replica. Durable on return.
   /// Code::invalid_record names the field and the rule; Code::no_right the role.

@@ -15,16 +15,16 @@
 namespace doorstep {
 
 struct SyncProgress {
-  std::size_t transactions_sent = 0;       ///< Acknowledged by the relay with a receipt.
-  std::size_t transactions_received = 0;   ///< Merged and durable here.
-  std::size_t transactions_to_send = 0;    ///< Still without a receipt.
-  std::uint64_t bytes_sent = 0;            ///< On the socket, all included.
+  std::size_t transactions_sent = 0;      ///< Acknowledged by the relay with a receipt.
+  std::size_t transactions_received = 0;  ///< Merged and durable here.
+  std::size_t transactions_to_send = 0;   ///< Still without a receipt.
+  std::uint64_t bytes_sent = 0;           ///< On the socket, all included.
   std::uint64_t bytes_received = 0;
-  bool level = false;                      ///< Both sides hold the same.
+  bool level = false;  ///< Both sides hold the same.
 };
 
 struct SyncReport : SyncProgress {
-  std::vector<std::string> warnings;       ///< What a person should know: "waits for admission", a clock years off, a fork.
+  std::vector<std::string> warnings;  ///< What a person should know: "waits for admission", a clock years off, a fork.
 };
 
 /// One connection to one relay.
@@ -56,7 +56,7 @@ class Link {
   SyncProgress progress() const;
   SyncReport report() const;
 
-  class Body;                              ///< Internal.
+  class Body;  ///< Internal.
   explicit Link(std::unique_ptr<Body> body);
 
  private:
@@ -81,11 +81,11 @@ class CancelToken {
 };
 
 struct SyncOptions {
-  bool watch = false;                      ///< Stay connected and live until cancelled; reconnects by itself.
-  std::int64_t timeout_ms = 30'000;        ///< Without progress.
+  bool watch = false;                                      ///< Stay connected and live until cancelled; reconnects by itself.
+  std::int64_t timeout_ms = 30'000;                        ///< Without progress.
   std::function<void(const SyncProgress&)> progress = {};  ///< At most ten times a second, on the syncing thread.
   CancelToken* cancel = nullptr;
-  std::string proxy = {};                  ///< "host:port" to connect to instead of the relay's addresses (tests, measurements).
+  std::string proxy = {};  ///< "host:port" to connect to instead of the relay's addresses (tests, measurements).
 };
 
 /// Syncs with every relay that the replica's spaces name, until level. Blocks; call it on a thread of your own.

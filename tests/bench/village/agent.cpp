@@ -76,7 +76,8 @@ class Agent {
     if (word == "seen") return seen();
     if (word == "s3") return s3(words.at(1) == "A", words.at(2));
     if (word == "digest") return must(replica_->state_digest(space_)).hex();
-    if (word == "count") return std::to_string(must(replica_->count(space_, "p"))) + " " + std::to_string(must(replica_->count(space_, "v")));
+    if (word == "count")
+      return std::to_string(must(replica_->count(space_, "p"))) + " " + std::to_string(must(replica_->count(space_, "v")));
     if (word == "pending") return std::to_string(must(replica_->pending(space_)).transactions);
     if (word == "state") return state(words.at(1), std::stoul(words.at(2)));
     if (word == "check") return check(words.at(1), std::stoul(words.at(2)));
@@ -144,8 +145,8 @@ class Agent {
     if (space_ == SpaceId{}) learn_space();
     std::string warnings;
     for (const auto& warning : report.warnings) warnings += " | " + warning;
-    return seconds(end - begin) + " " + std::to_string(report.transactions_sent) + " " + std::to_string(report.transactions_received) + " " +
-           std::to_string(report.level) + " " + std::to_string(must(replica_->pending(space_)).transactions) + warnings;
+    return seconds(end - begin) + " " + std::to_string(report.transactions_sent) + " " + std::to_string(report.transactions_received) +
+           " " + std::to_string(report.level) + " " + std::to_string(must(replica_->pending(space_)).transactions) + warnings;
   }
 
   std::string connect(const std::string& proxy) {
@@ -173,7 +174,8 @@ class Agent {
       if (item.name == "kind") continue;
       // Members come in the order of the fields, unless the file is somebody else's.
       if (at >= fields.size() || item.name != fields[at].name)
-        at = static_cast<std::size_t>(std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return item.name == f.name; }) - fields.begin());
+        at = static_cast<std::size_t>(std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return item.name == f.name; }) -
+                                      fields.begin());
       if (at == fields.size()) throw Failed{"the file has a field " + item.name};
       Value value = value_of(fields[at].type, item, [this](const std::string& id) { return person(id); });
       if (!has_value(value)) throw Failed{"a field " + item.name + " is none: " + item.text};
@@ -212,12 +214,14 @@ class Agent {
     Lines lines(file);
     for (Line line; lines.next(line);) {}
     const auto begin = cpu_ns();
-    const auto took = put_all(file, [](const Line&) { return true; }, created);
+    const auto took = put_all(
+        file, [](const Line&) { return true; }, created);
     return seconds(took) + " " + std::to_string(created) + " " + seconds(cpu_ns() - begin - (begin - reading_begin));
   }
   std::string w1(const std::string& file, int count) {
     std::size_t created = 0;
-    put_all(file, [](const Line& line) { return line.person(); }, created);
+    put_all(
+        file, [](const Line& line) { return line.person(); }, created);
     std::vector<Line> visits;
     Lines lines(file);
     for (Line line; static_cast<int>(visits.size()) < count && lines.next(line);)
@@ -277,8 +281,10 @@ class Agent {
     must(replica_->transact(space_, [&](Write& write) -> Status {
       for (std::size_t i = 0; i < 2 * n; ++i) {
         if (i != 0) write.next_transaction();
-        if (i < n) write.set(records[i], "phone", who + "-same-" + std::to_string(i));
-        else write.set(records[i], a ? "job" : "marital", who + "-diff-" + std::to_string(i));
+        if (i < n)
+          write.set(records[i], "phone", who + "-same-" + std::to_string(i));
+        else
+          write.set(records[i], a ? "job" : "marital", who + "-diff-" + std::to_string(i));
       }
       return {};
     }));
@@ -319,7 +325,8 @@ class Agent {
       const bool is_person = line.person();
       const RecordId owner = person(line[is_person ? "id" : "person"]);
       std::optional<RecordView> view;
-      if (is_person) view = must(replica_->get(space_, owner));
+      if (is_person)
+        view = must(replica_->get(space_, owner));
       else
         for (auto& one : must(replica_->query(space_, {.kind = "v", .where = {{"person", QueryCondition::Op::equal, owner}}})))
           if (one.text("id") == line["id"]) view = one;
@@ -356,9 +363,7 @@ int run_agent() {
     std::string answer;
     try {
       answer = "ok " + agent.act(words);
-    } catch (const Failed& failed) {
-      answer = "err " + failed.why;
-    } catch (const std::exception& error) {
+    } catch (const Failed& failed) { answer = "err " + failed.why; } catch (const std::exception& error) {
       answer = std::string("err ") + error.what();
     }
     std::cout << answer << std::endl;

@@ -144,16 +144,30 @@ bool Lines::next(Line& line) {
 }
 
 const std::vector<FieldShape>& fields_of(bool person) {
-  static const std::vector<FieldShape> persons = {
-      {"id", Type::text, true},          {"name", Type::text, false},     {"sex", Type::text, false},     {"birth", Type::date, false},
-      {"idno", Type::text, false},       {"phone", Type::text, false},    {"county", Type::text, false},  {"village", Type::text, false},
-      {"group", Type::integer, false},   {"house", Type::text, false},    {"ethnicity", Type::text, false}, {"education", Type::text, false},
-      {"job", Type::text, false},        {"marital", Type::text, false},  {"chronic", Type::text, false}, {"allergy", Type::text, false},
-      {"guardian", Type::text, false},   {"insured", Type::boolean, false}, {"updated", Type::timestamp, false}, {"remark", Type::text, false}};
+  static const std::vector<FieldShape> persons = {{"id", Type::text, true},
+                                                  {"name", Type::text, false},
+                                                  {"sex", Type::text, false},
+                                                  {"birth", Type::date, false},
+                                                  {"idno", Type::text, false},
+                                                  {"phone", Type::text, false},
+                                                  {"county", Type::text, false},
+                                                  {"village", Type::text, false},
+                                                  {"group", Type::integer, false},
+                                                  {"house", Type::text, false},
+                                                  {"ethnicity", Type::text, false},
+                                                  {"education", Type::text, false},
+                                                  {"job", Type::text, false},
+                                                  {"marital", Type::text, false},
+                                                  {"chronic", Type::text, false},
+                                                  {"allergy", Type::text, false},
+                                                  {"guardian", Type::text, false},
+                                                  {"insured", Type::boolean, false},
+                                                  {"updated", Type::timestamp, false},
+                                                  {"remark", Type::text, false}};
   static const std::vector<FieldShape> visits = {
-      {"id", Type::text, false},      {"person", Type::record, true},  {"date", Type::date, false},   {"type", Type::text, false},
-      {"doctor", Type::text, false},  {"sbp", Type::integer, false},   {"dbp", Type::integer, false}, {"glucose", Type::decimal, false},
-      {"drug", Type::text, false},    {"paid", Type::integer, false},  {"note", Type::text, false},   {"next", Type::date, false}};
+      {"id", Type::text, false},     {"person", Type::record, true}, {"date", Type::date, false},   {"type", Type::text, false},
+      {"doctor", Type::text, false}, {"sbp", Type::integer, false},  {"dbp", Type::integer, false}, {"glucose", Type::decimal, false},
+      {"drug", Type::text, false},   {"paid", Type::integer, false}, {"note", Type::text, false},   {"next", Type::date, false}};
   return person ? persons : visits;
 }
 
@@ -164,8 +178,8 @@ Schema village_schema() {
             (person ? "p" : "v") + R"(", "sensitivity": "s1", "fields": [)";
     int number = 0;
     for (const auto& field : fields_of(person)) {
-      json += std::string(number ? ", " : "") + R"({"number": )" + std::to_string(number + 1) + R"(, "name": ")" + field.name + R"(", "type": ")" +
-              type_name(field.type) + "\"";
+      json += std::string(number ? ", " : "") + R"({"number": )" + std::to_string(number + 1) + R"(, "name": ")" + field.name +
+              R"(", "type": ")" + type_name(field.type) + "\"";
       if (field.indexed) json += R"(, "index": true)";
       if (std::string_view(field.name) == "phone") json += R"(, "policy": "review")";
       json += "}";
@@ -250,10 +264,30 @@ const Words maritals = {"已婚", "未婚", "丧偶", "离异"};
 const Words chronics = {"高血压二级", "二型糖尿病", "慢性阻塞性肺病", "类风湿关节炎", "冠心病", "无慢性病史", "慢性胃炎", "脑卒中后遗症"};
 const Words allergies = {"无", "青霉素过敏", "磺胺类药物过敏", "海鲜过敏"};
 const Words types = {"高血压随访", "糖尿病随访", "儿童预防接种", "孕产妇访视", "老年人体检", "一般门诊", "家庭医生签约服务"};
-const Words phrases = {"患者一般情况尚可", "自述近一周头晕乏力", "夜间睡眠较差", "血压控制不理想", "建议低盐低脂饮食", "嘱其按时服药不可自行停药",
-    "双肺呼吸音清未闻及干湿啰音", "心率齐未闻及杂音", "腹软无压痛", "下肢轻度浮肿", "空腹血糖偏高", "已告知复诊时间", "家属陪同前来",
-    "因道路不通改为电话随访", "建议转县医院进一步检查", "疫苗接种后留观三十分钟无异常", "饮酒每日约二两已劝诫", "血氧饱和度正常",
-    "伤口愈合良好已拆线", "体重较上次增加一公斤", "情绪稳定", "胎心正常胎位正", "药品已发放一个月用量", "足背动脉搏动可"};
+const Words phrases = {"患者一般情况尚可",
+                       "自述近一周头晕乏力",
+                       "夜间睡眠较差",
+                       "血压控制不理想",
+                       "建议低盐低脂饮食",
+                       "嘱其按时服药不可自行停药",
+                       "双肺呼吸音清未闻及干湿啰音",
+                       "心率齐未闻及杂音",
+                       "腹软无压痛",
+                       "下肢轻度浮肿",
+                       "空腹血糖偏高",
+                       "已告知复诊时间",
+                       "家属陪同前来",
+                       "因道路不通改为电话随访",
+                       "建议转县医院进一步检查",
+                       "疫苗接种后留观三十分钟无异常",
+                       "饮酒每日约二两已劝诫",
+                       "血氧饱和度正常",
+                       "伤口愈合良好已拆线",
+                       "体重较上次增加一公斤",
+                       "情绪稳定",
+                       "胎心正常胎位正",
+                       "药品已发放一个月用量",
+                       "足背动脉搏动可"};
 const Words drugs = {"苯磺酸氨氯地平片", "二甲双胍缓释片", "阿司匹林肠溶片", "复方丹参滴丸", "布洛芬缓释胶囊", "阿莫西林胶囊", "无"};
 
 Words characters(const std::string& text) {
@@ -339,7 +373,8 @@ class Maker {
   std::string day(int from, int to) {
     const auto y = from + below(to - from + 1), m = 1 + below(12), d = 1 + below(28);
     std::array<char, 64> out{};
-    std::snprintf(out.data(), out.size(), "%lld-%02lld-%02lld", static_cast<long long>(y), static_cast<long long>(m), static_cast<long long>(d));
+    std::snprintf(out.data(), out.size(), "%lld-%02lld-%02lld", static_cast<long long>(y), static_cast<long long>(m),
+                  static_cast<long long>(d));
     return out.data();
   }
   std::string text(int count) {
@@ -349,7 +384,8 @@ class Maker {
       const std::string& phrase = pick(phrases);
       if (!prose_) out += phrase;
       // As many characters as the phrase has, each of the 3,500 that follow the first ideograph: nothing to learn from.
-      else for (std::size_t c = 0; c < phrase.size(); c += 3) put_utf8(out, 0x4e00 + static_cast<std::uint32_t>(below(3500)));
+      else
+        for (std::size_t c = 0; c < phrase.size(); c += 3) put_utf8(out, 0x4e00 + static_cast<std::uint32_t>(below(3500)));
     }
     return out + "。";
   }

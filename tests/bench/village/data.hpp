@@ -24,7 +24,7 @@ struct Item {
 
 struct Line {
   std::vector<Item> items;
-  std::size_t bytes = 0;            ///< Of the JSON, without the line's end.
+  std::size_t bytes = 0;  ///< Of the JSON, without the line's end.
   std::string json;
   const std::string& operator[](std::string_view name) const;
   bool person() const { return (*this)["kind"] == "person"; }
@@ -67,7 +67,7 @@ std::string text_of(const Value& value);
 struct Generated {
   std::uint32_t seed = 20240607;
   int persons = 2000, visits = 20000;
-  bool prose = false;               ///< Notes of random characters in place of two dozen phrases.
+  bool prose = false;                        ///< Notes of random characters in place of two dozen phrases.
   std::vector<std::string> person_ids = {};  ///< Whom visits are for, if there are no persons here.
 };
 /// Writes the file. With the defaults, byte for byte what the peers' workload.mjs writes.

@@ -83,7 +83,8 @@ class Relay {
     key = made.out.substr(at + 4, 64);
   }
   void serve() {
-    process_ = std::make_unique<Process>(Words{"doorstep-relay", "serve", "--data", directory_, "--listen", "127.0.0.1:0", "--log-level", "warn"});
+    process_ =
+        std::make_unique<Process>(Words{"doorstep-relay", "serve", "--data", directory_, "--listen", "127.0.0.1:0", "--log-level", "warn"});
     while (const auto line = process_->line(20'000)) {
       const auto at = line->find("127.0.0.1:");
       if (at == std::string::npos) continue;
@@ -155,8 +156,10 @@ class Bench {
     for (Line line; lines.next(line);) {
       ++records_;
       raw_ += line.bytes;
-      if (line.person()) ++persons_, person_ids_.push_back(line["id"]), idnos_.push_back(line["idno"]);
-      else if (line["person"] == person_ids_[person_ids_.size() / 2]) ++middle_visits_;
+      if (line.person())
+        ++persons_, person_ids_.push_back(line["id"]), idnos_.push_back(line["idno"]);
+      else if (line["person"] == person_ids_[person_ids_.size() / 2])
+        ++middle_visits_;
     }
     if (person_ids_.size() < 2) throw Failed{options_.data + " holds no village"};
     out_ = {{"peer", "doorstep"},
@@ -194,14 +197,13 @@ class Bench {
   static double mb(double bytes) { return bytes / 1e6; }
   template <class Body>
   void step(const std::string& name, const Body& body) {
-    const bool part_of_w2 = name == "w2" && (options_.wants("s1") || options_.wants("r1") || options_.wants("rest") || options_.wants("s2") || options_.wants("s3") || options_.wants("e1"));
+    const bool part_of_w2 = name == "w2" && (options_.wants("s1") || options_.wants("r1") || options_.wants("rest") ||
+                                             options_.wants("s2") || options_.wants("s3") || options_.wants("e1"));
     if (!options_.wants(name) && !part_of_w2) return;
     const auto begin = now_ns();
     try {
       body();
-    } catch (const Failed& failed) {
-      fail(name + ": " + failed.why);
-    } catch (const std::exception& error) {
+    } catch (const Failed& failed) { fail(name + ": " + failed.why); } catch (const std::exception& error) {
       fail(name + ": " + error.what());
     }
     std::fprintf(stderr, "%s %.1f s\n", name.c_str(), static_cast<double>(now_ns() - begin) / 1e9);
@@ -254,8 +256,8 @@ class Bench {
     report_.add({"W1 one durable transaction a record", "rec/s", ours.median(), spread_of(ours),
                  "plain SQLite FULL, same tables " + show(theirs.median()) + ": ×" + show(ratio), ratio, -0.85, 0});
     report_.note("W1 with this code over plain pages: " + show(unsealed.median()) + " rec/s; plain SQLite with the same tables: " +
-                 show(theirs.median()) + " " + spread_of(theirs) + " rec/s; CPU a record " + show(our_cpu.median() / n * 1e6) + " µs, plain SQLite " +
-                 show(their_cpu.median() / n * 1e6) + " µs (the rest is the disk's)");
+                 show(theirs.median()) + " " + spread_of(theirs) + " rec/s; CPU a record " + show(our_cpu.median() / n * 1e6) +
+                 " µs, plain SQLite " + show(their_cpu.median() / n * 1e6) + " µs (the rest is the disk's)");
   }
 
   void w2_and_s1() {
@@ -318,32 +320,40 @@ class Bench {
       }
     }
     const double raw = static_cast<double>(raw_), ratio = rate.median() / same.median();
-    out_["w2"] = {{"rate", rate.json()}, {"bytes", store}, {"diskBlocks", blocks}, {"files", files},
-                  {"ratio", static_cast<double>(store) / raw}, {"rss", rss.json(1e6)}};
+    out_["w2"] = {
+        {"rate", rate.json()}, {"bytes", store}, {"diskBlocks", blocks}, {"files", files}, {"ratio", static_cast<double>(store) / raw},
+        {"rss", rss.json(1e6)}};
     report_.add({"W2 all at once", "rec/s", rate.median(), spread_of(rate),
                  "plain SQLite, same tables " + show(same.median()) + ": ×" + show(ratio), ratio, -0.7, -0.5});
-    report_.add({"W2 all at once, beside the best peer", "rec/s", rate.median(), "", "2 × PouchDB's 21,713 on another day", rate.median(), -43426, 0});
+    report_.add({"W2 all at once, beside the best peer", "rec/s", rate.median(), "", "2 × PouchDB's 21,713 on another day", rate.median(),
+                 -43426, 0});
     report_.add({"W2 store", "MB", mb(static_cast<double>(store)), "", "× raw " + show(static_cast<double>(store) / raw),
                  static_cast<double>(store) / raw, 0.9, 1.2});
     report_.add({"W2 peak memory", "MB", rss.median(), spread_of(rss), "", rss.median(), 40, 80});
     report_.note("W2 with this code over plain pages: " + show(unsealed.median()) + " rec/s; plain SQLite, one table of JSON rows: " +
-                 show(rows.median()) + " rec/s; CPU " + show(our_cpu.median()) + " s, plain SQLite with the same tables " + show(same_cpu.median()) +
-                 " s: × " + show(same_cpu.median() / our_cpu.median()));
+                 show(rows.median()) + " rec/s; CPU " + show(our_cpu.median()) + " s, plain SQLite with the same tables " +
+                 show(same_cpu.median()) + " s: × " + show(same_cpu.median() / our_cpu.median()));
     if (leg1.values.empty()) return;
-    out_["s1"] = {{"leg1", leg1.json()}, {"leg2", leg2.json()}, {"aUp", a_up.json()}, {"aDown", a_down.json()},
-                  {"bUp", b_up.json()}, {"bDown", b_down.json()}, {"rssA", rss_a.json(1e6)}, {"rssServer", rss_relay.json(1e6)},
-                  {"rssB", rss_b.json(1e6)}, {"rssAopen", rss_open.json(1e6)}, {"srvBytes", relay_bytes}, {"bBytes", b_bytes},
+    out_["s1"] = {{"leg1", leg1.json()},     {"leg2", leg2.json()},
+                  {"aUp", a_up.json()},      {"aDown", a_down.json()},
+                  {"bUp", b_up.json()},      {"bDown", b_down.json()},
+                  {"rssA", rss_a.json(1e6)}, {"rssServer", rss_relay.json(1e6)},
+                  {"rssB", rss_b.json(1e6)}, {"rssAopen", rss_open.json(1e6)},
+                  {"srvBytes", relay_bytes}, {"bBytes", b_bytes},
                   {"srvCount", records_}};
     report_.add({"S1 A to relay", "s", leg1.median(), spread_of(leg1), "", leg1.median(), 0.4, 1.34});
     report_.add({"S1 relay to B", "s", leg2.median(), spread_of(leg2), "", leg2.median(), 0.5, 1.61});
     const double up_ratio = (a_up.median() + a_down.median()) / raw, down_ratio = (b_up.median() + b_down.median()) / raw;
-    report_.add({"S1 wire of A's leg, both directions", "MB", mb(a_up.median() + a_down.median()), "", "× raw " + show(up_ratio), up_ratio, 0.20, 0.25});
-    report_.add({"S1 wire of B's leg, both directions", "MB", mb(b_up.median() + b_down.median()), "", "× raw " + show(down_ratio), down_ratio, 0.20, 0.25});
-    report_.add({"S1 relay's store", "MB", mb(static_cast<double>(relay_bytes)), "", "× raw " + show(static_cast<double>(relay_bytes) / raw),
-                 static_cast<double>(relay_bytes) / raw, 0.30, 0});
+    report_.add({"S1 wire of A's leg, both directions", "MB", mb(a_up.median() + a_down.median()), "", "× raw " + show(up_ratio), up_ratio,
+                 0.20, 0.25});
+    report_.add({"S1 wire of B's leg, both directions", "MB", mb(b_up.median() + b_down.median()), "", "× raw " + show(down_ratio),
+                 down_ratio, 0.20, 0.25});
+    report_.add({"S1 relay's store", "MB", mb(static_cast<double>(relay_bytes)), "",
+                 "× raw " + show(static_cast<double>(relay_bytes) / raw), static_cast<double>(relay_bytes) / raw, 0.30, 0});
     report_.add({"S1 B's store", "MB", mb(static_cast<double>(b_bytes)), "", "× raw " + show(static_cast<double>(b_bytes) / raw),
                  static_cast<double>(b_bytes) / raw, 0.9, 1.2});
-    report_.add({"S1 peak memory of A", "MB", rss_a.median(), spread_of(rss_a), "after opening " + show(rss_open.median()), rss_a.median(), 40, 80});
+    report_.add({"S1 peak memory of A", "MB", rss_a.median(), spread_of(rss_a), "after opening " + show(rss_open.median()), rss_a.median(),
+                 40, 80});
     report_.add({"S1 peak memory of the relay", "MB", rss_relay.median(), spread_of(rss_relay), "", rss_relay.median(), 40, 80});
     report_.add({"S1 peak memory of B", "MB", rss_b.median(), spread_of(rss_b), "", rss_b.median(), 40, 80});
   }
@@ -374,7 +384,8 @@ class Bench {
     if (held) a_->call("open " + village_->a_dir + " " + village_->a_key + " 0");
     expect(answer["visits"] == middle_visits_, "r1: " + answer.dump() + ", wanted " + std::to_string(middle_visits_) + " visits");
     out_["r1"] = {{"ms", ms.json()}, {"bareNode", bare.json()}, {"answer", answer}};
-    report_.add({"R1 process start to one person, with visits", "ms", ms.median(), spread_of(ms), "a bare process " + show(bare.median()), ms.median(), 10, 0});
+    report_.add({"R1 process start to one person, with visits", "ms", ms.median(), spread_of(ms), "a bare process " + show(bare.median()),
+                 ms.median(), 10, 0});
   }
 
   void at_rest() {
@@ -388,9 +399,10 @@ class Bench {
     std::istringstream in(done.out);
     double ours = 0, theirs = 0, our_scan = 0, their_scan = 0;
     in >> ours >> theirs >> our_scan >> their_scan;
-    report_.add({"At rest, point reads", "1/s", ours, "", "plain SQLite, JSON rows " + show(theirs) + ": ×" + show(ours / theirs), ours / theirs, -0.6, 0});
-    report_.add({"At rest, scan", "rec/s", our_scan, "", "plain SQLite, JSON rows " + show(their_scan) + ": ×" + show(our_scan / their_scan),
-                 our_scan / their_scan, -0.4, 0});
+    report_.add({"At rest, point reads", "1/s", ours, "", "plain SQLite, JSON rows " + show(theirs) + ": ×" + show(ours / theirs),
+                 ours / theirs, -0.6, 0});
+    report_.add({"At rest, scan", "rec/s", our_scan, "",
+                 "plain SQLite, JSON rows " + show(their_scan) + ": ×" + show(our_scan / their_scan), our_scan / their_scan, -0.4, 0});
   }
 
   void connect_both() {
@@ -399,7 +411,8 @@ class Bench {
     // What a service says of its progress may be a tenth of a second old, and it says nothing while nothing happens.
     for (int i = 0; i < 40 && !(a_->call("progress")[0] == "1" && b_->call("progress")[0] == "1"); ++i) sleep_ms(25);
     for (Agent* agent : {a_.get(), b_.get()})
-      if (const auto problem = agent->call("progress"); !problem[1].empty()) throw Failed{"no connection: " + problem[1] + " " + problem[2]};
+      if (const auto problem = agent->call("progress"); !problem[1].empty())
+        throw Failed{"no connection: " + problem[1] + " " + problem[2]};
   }
 
   void s2() {
@@ -423,9 +436,11 @@ class Bench {
       all.add(static_cast<double>(a.all() + b.all()));
     }
     out_["s2"] = {{"ms", ms.json()}, {"setMs", set_ms.json()}, {"aUp", a_up.json()}, {"bDown", b_down.json()}, {"all", all.json()}};
-    report_.add({"S2 one field changed, until B sees it", "ms", ms.median(), spread_of(ms), "the write call " + show(set_ms.median()), ms.median(), 1.5, 0});
+    report_.add({"S2 one field changed, until B sees it", "ms", ms.median(), spread_of(ms), "the write call " + show(set_ms.median()),
+                 ms.median(), 1.5, 0});
     report_.add({"S2 wire, all four directions", "B", all.median(), spread_of(all),
-                 "A up " + show(a_up.median()) + " down " + show(a_down.median()) + ", B up " + show(b_up.median()) + " down " + show(b_down.median()),
+                 "A up " + show(a_up.median()) + " down " + show(a_down.median()) + ", B up " + show(b_up.median()) + " down " +
+                     show(b_down.median()),
                  all.median(), 600, 0});
     report_.add({"S2 wire, device up", "B", a_up.median(), "", "", a_up.median(), 260, 0});
   }
@@ -459,19 +474,32 @@ class Bench {
     const Wire a_wire = village_->a_proxy->wire() - a_before, b_wire = village_->b_proxy->wire() - b_before;
     const double ms = static_cast<double>(end - begin) / 1e6;
     const auto side = [&](const Words& counts, const std::string& digest) {
-      return Json{{"sameA", std::stoi(counts[0])}, {"sameB", std::stoi(counts[1])}, {"diffA", std::stoi(counts[2])}, {"diffB", std::stoi(counts[3])},
-                  {"n", std::stoi(n)}, {"hash", digest.substr(0, 16)}};
+      return Json{{"sameA", std::stoi(counts[0])},
+                  {"sameB", std::stoi(counts[1])},
+                  {"diffA", std::stoi(counts[2])},
+                  {"diffB", std::stoi(counts[3])},
+                  {"n", std::stoi(n)},
+                  {"hash", digest.substr(0, 16)}};
     };
     // The one that is not shown stands beside it, and the inbox lists both.
     const auto losers = [&](const Words& c) {
-      return Json{{"sameLosersReadable", std::stoi(c[4]) + std::stoi(c[5]) - std::stoi(c[0]) - std::stoi(c[1])}, {"how", "RecordView::standing() and the conflict inbox"}};
+      return Json{{"sameLosersReadable", std::stoi(c[4]) + std::stoi(c[5]) - std::stoi(c[0]) - std::stoi(c[1])},
+                  {"how", "RecordView::standing() and the conflict inbox"}};
     };
-    out_["s3"] = {{"offlineWriteS", {std::stod(wrote_a[0]), std::stod(wrote_b[0])}}, {"ms", ms}, {"n", std::stoi(n)},
-                  {"before", {side(before_a, "before A"), side(before_b, "before B")}}, {"A", side(after_a, digest_a)}, {"B", side(after_b, digest_b)},
-                  {"agree", digest_a == digest_b}, {"losersA", losers(after_a)}, {"losersB", losers(after_b)},
-                  {"wireA", {{"up", a_wire.up}, {"down", a_wire.down}}}, {"wireB", {{"up", b_wire.up}, {"down", b_wire.down}}}};
+    out_["s3"] = {{"offlineWriteS", {std::stod(wrote_a[0]), std::stod(wrote_b[0])}},
+                  {"ms", ms},
+                  {"n", std::stoi(n)},
+                  {"before", {side(before_a, "before A"), side(before_b, "before B")}},
+                  {"A", side(after_a, digest_a)},
+                  {"B", side(after_b, digest_b)},
+                  {"agree", digest_a == digest_b},
+                  {"losersA", losers(after_a)},
+                  {"losersB", losers(after_b)},
+                  {"wireA", {{"up", a_wire.up}, {"down", a_wire.down}}},
+                  {"wireB", {{"up", b_wire.up}, {"down", b_wire.down}}}};
     report_.add({"S3 2 × " + std::to_string(2 * std::stoi(n)) + " offline edits, until both agree", "ms", ms, "",
-                 "writing them offline " + show(std::stod(wrote_a[0]) * 1e3) + " and " + show(std::stod(wrote_b[0]) * 1e3) + " ms", ms, 250, 0});
+                 "writing them offline " + show(std::stod(wrote_a[0]) * 1e3) + " and " + show(std::stod(wrote_b[0]) * 1e3) + " ms", ms, 250,
+                 0});
     for (const auto* side_of : {&after_a, &after_b}) {
       const double values = std::stod((*side_of)[2]) + std::stod((*side_of)[3]) + std::stod((*side_of)[4]) + std::stod((*side_of)[5]);
       report_.add({std::string("S3 values shown or standing on ") + (side_of == &after_a ? "A" : "B"), "", values, "",
@@ -494,8 +522,8 @@ class Bench {
     const Wire wire = village.a_proxy->wire() - before;
     const auto json = static_cast<double>(fs::file_size(file));
     report_.note("a day's batch of 40 visits, " + text + ": " + show(static_cast<double>(wire.up) / 40) + " B up and " +
-                 show(static_cast<double>(wire.down) / 40) + " B down a visit, handshake included, for " + show(json / 40) + " B of JSON (× " +
-                 show(static_cast<double>(wire.all()) / json) + ")");
+                 show(static_cast<double>(wire.down) / 40) + " B down a visit, handshake included, for " + show(json / 40) +
+                 " B of JSON (× " + show(static_cast<double>(wire.all()) / json) + ")");
   }
 
   void e1() {
@@ -527,7 +555,8 @@ class Bench {
         if (entry.is_regular_file()) out.push_back(e2e::read_file(entry.path()));
       return out;
     };
-    const auto in_a = count(files(village_->a_dir)), in_b = count(files(village_->b_dir)), in_relay = count(files(village_->relay->directory()));
+    const auto in_a = count(files(village_->a_dir)), in_b = count(files(village_->b_dir)),
+               in_relay = count(files(village_->relay->directory()));
     const auto in_traffic = count({village_->a_proxy->traffic(), village_->b_proxy->traffic()});
     const auto control = count({e2e::read_file(options_.data)});
     const std::string of = " of " + std::to_string(pieces.size());
@@ -585,12 +614,18 @@ int run_bench(const Words& words) {
   Options options;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const bool more = i + 1 < words.size();
-    if (words[i] == "--data" && more) options.data = fs::absolute(words[++i]).string();
-    else if (words[i] == "--work" && more) options.work = words[++i];
-    else if (words[i] == "--only" && more) options.only = words[++i];
-    else if (words[i] == "--reps" && more) options.reps = std::stoi(words[++i]);
-    else if (words[i].starts_with("--")) return std::fprintf(stderr, "doorstep-bench-village [--data FILE.jsonl] [--work DIR] [--only LIST] [--reps N] [OUT.json]\n"), 2;
-    else options.out = words[i];
+    if (words[i] == "--data" && more)
+      options.data = fs::absolute(words[++i]).string();
+    else if (words[i] == "--work" && more)
+      options.work = words[++i];
+    else if (words[i] == "--only" && more)
+      options.only = words[++i];
+    else if (words[i] == "--reps" && more)
+      options.reps = std::stoi(words[++i]);
+    else if (words[i].starts_with("--"))
+      return std::fprintf(stderr, "doorstep-bench-village [--data FILE.jsonl] [--work DIR] [--only LIST] [--reps N] [OUT.json]\n"), 2;
+    else
+      options.out = words[i];
   }
   if (options.work.empty()) options.work = fs::temp_directory_path() / ("doorstep-village-" + std::to_string(now_ns()));
   try {

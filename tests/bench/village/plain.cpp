@@ -54,13 +54,14 @@ void blob(sqlite3_stmt* statement, int index, const std::string& bytes) {
 class SameTables {
  public:
   explicit SameTables(Sqlite& db) : db_(db) {
-    db.run("CREATE TABLE space_state(space INTEGER PRIMARY KEY, last_counter INTEGER NOT NULL, digest BLOB NOT NULL);"
-           "CREATE TABLE pending(n INTEGER PRIMARY KEY, space INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
-           "  transactions INTEGER NOT NULL, oldest_ms INTEGER NOT NULL, refers BLOB NOT NULL, bytes BLOB NOT NULL);"
-           "CREATE TABLE record(n INTEGER PRIMARY KEY, id BLOB NOT NULL, body BLOB NOT NULL);"
-           "CREATE INDEX record_id ON record(id);"
-           "CREATE TABLE entry(field INTEGER, key BLOB, record INTEGER, PRIMARY KEY(field, key, record)) WITHOUT ROWID;"
-           "INSERT INTO space_state VALUES(1, 0, zeroblob(2048));");
+    db.run(
+        "CREATE TABLE space_state(space INTEGER PRIMARY KEY, last_counter INTEGER NOT NULL, digest BLOB NOT NULL);"
+        "CREATE TABLE pending(n INTEGER PRIMARY KEY, space INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
+        "  transactions INTEGER NOT NULL, oldest_ms INTEGER NOT NULL, refers BLOB NOT NULL, bytes BLOB NOT NULL);"
+        "CREATE TABLE record(n INTEGER PRIMARY KEY, id BLOB NOT NULL, body BLOB NOT NULL);"
+        "CREATE INDEX record_id ON record(id);"
+        "CREATE TABLE entry(field INTEGER, key BLOB, record INTEGER, PRIMARY KEY(field, key, record)) WITHOUT ROWID;"
+        "INSERT INTO space_state VALUES(1, 0, zeroblob(2048));");
     record_ = db.prepare("INSERT INTO record(n, id, body) VALUES(?, ?, ?)");
     entry_ = db.prepare("INSERT INTO entry(field, key, record) VALUES(?, ?, ?)");
     pending_ = db.prepare("INSERT INTO pending(space, first, last, transactions, oldest_ms, refers, bytes) VALUES(1, ?, ?, ?, 1, x'', ?)");
@@ -135,8 +136,10 @@ Took plain_w1(const std::string& path, const std::string& file, int count) {
   db.run("BEGIN IMMEDIATE");
   Lines lines(file);
   for (Line line; static_cast<int>(visits.size()) < count && lines.next(line);) {
-    if (line.person()) tables.put(line);
-    else visits.push_back(line);
+    if (line.person())
+      tables.put(line);
+    else
+      visits.push_back(line);
   }
   tables.finish();
   db.run("COMMIT");
@@ -198,7 +201,9 @@ Took plain_rows(const std::string& path, const std::string& file) {
 
 int run_plain(const std::vector<std::string>& arguments) {
   const auto &what = arguments.at(0), &path = arguments.at(1), &file = arguments.at(2);
-  const Took took = what == "w1" ? plain_w1(path, file, std::stoi(arguments.at(3))) : what == "w2" ? plain_w2(path, file) : plain_rows(path, file);
+  const Took took = what == "w1"   ? plain_w1(path, file, std::stoi(arguments.at(3)))
+                    : what == "w2" ? plain_w2(path, file)
+                                   : plain_rows(path, file);
   std::printf("%.6f %.6f\n", took.seconds, took.cpu);
   return 0;
 }
@@ -247,7 +252,8 @@ int run_at_rest(const std::vector<std::string>& arguments) {
     for (int i = 0; i < reads; ++i) {
       blob(point, 1, texts[any() % texts.size()]);
       if (sqlite3_step(point) != SQLITE_ROW) return 1;
-      const std::string body(static_cast<const char*>(sqlite3_column_blob(point, 0)), static_cast<std::size_t>(sqlite3_column_bytes(point, 0)));
+      const std::string body(static_cast<const char*>(sqlite3_column_blob(point, 0)),
+                             static_cast<std::size_t>(sqlite3_column_bytes(point, 0)));
       bytes += body.size();
       sqlite3_reset(point);
     }

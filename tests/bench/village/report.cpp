@@ -42,8 +42,8 @@ void Report::print() const {
     std::string verdict;
     if (row.goal != 0) verdict += " · " + bound_text("goal", row.goal) + (meets(row.judged, row.goal) ? " met" : " NOT MET");
     if (row.limit != 0) verdict += " · " + bound_text("limit", row.limit) + (meets(row.judged, row.limit) ? " met" : " NOT MET");
-    std::printf("%-42s %12s %-22s %s%s\n", (row.what + ", " + row.unit).c_str(), show(row.value).c_str(), row.spread.c_str(), row.beside.c_str(),
-                verdict.c_str());
+    std::printf("%-42s %12s %-22s %s%s\n", (row.what + ", " + row.unit).c_str(), show(row.value).c_str(), row.spread.c_str(),
+                row.beside.c_str(), verdict.c_str());
   }
   std::printf("\n");
   for (const auto& note : notes_) std::printf("%s\n", note.c_str());

@@ -23,10 +23,10 @@ struct Stat {
 struct Row {
   std::string what, unit;
   double value = 0;
-  std::string spread;               ///< "[min..max]", may be empty.
-  std::string beside;               ///< What stands beside it in this run, and the ratio.
-  double judged = 0;                ///< What goal and limit are about: the value, or a ratio.
-  double goal = 0, limit = 0;       ///< 0: none. Negative: at least that much.
+  std::string spread;          ///< "[min..max]", may be empty.
+  std::string beside;          ///< What stands beside it in this run, and the ratio.
+  double judged = 0;           ///< What goal and limit are about: the value, or a ratio.
+  double goal = 0, limit = 0;  ///< 0: none. Negative: at least that much.
 };
 
 class Report {
