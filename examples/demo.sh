@@ -200,10 +200,12 @@ echo "  09:00 手机1：第二户，见到本人，药快吃完；新增儿子�
 # plan_ref and provider name records that another day's work will bring; references are not checked for existence.
 plan=${ids[7]} doctor=${ids[7]} third=${ids[7]}
 put phone2 rehab_session '{"person_id":"'"$third"'",'"$fact"',"plan_ref":"'"$plan"'","place":"1","start_time":"'"$today"'T10:00:00+08:00",
-  "duration_min":45,"items_done":[{"item":"01","body_part":"腰背","minutes":40,"by":"'"$label_2"'"}],"provider":"'"$doctor"'","provider_type":"3",
+  "duration_min":45,"items_done":[{"item":"01","body_part":"腰背","minutes":40,"by":"'"$label_2"'"}],
+  "provider":"'"$doctor"'","provider_type":"3",
   "provider_name":"付德明","pre_check":{"bp_sys":132,"bp_dia":84,"pulse":76,"skin":"1","fever":false},"response":"1","adverse_event":"none",
   "family_trained":{"trained":true,"minutes":10},"subject_confirm":{"method":"2"},"note":["'"$note_4"'"]}' >>"$dir/written.ids"
-put phone1 home_visit '{"person_id":"'"$third"'",'"$fact"',"visit_mode":"1","visit_result":"01","visit_reason":["10"],"met_persons":["1","3"],
+put phone1 home_visit '{"person_id":"'"$third"'",'"$fact"',"visit_mode":"1","visit_result":"01","visit_reason":["10"],
+  "met_persons":["1","3"],
   "general_state":"1","home_safety":["0"],"no_problems":true,"device_state":[{"state":"2"}],"companions":[{"role":"1","name":"付德明"}],
   "confirmed_by":{"method":"2"},"note":["'"$note_3"'"]}' >>"$dir/written.ids"
 echo "  10:00 手机2（村医）：推拿40分钟；手机1：陪同，轮椅要修 · phone 2 (the doctor): a session; phone 1: was present, the wheelchair needs repair"
@@ -339,8 +341,9 @@ holds "也没有UTF-16编码的姓名" "nor a name as UTF-16" no_wide_names
 
 size() { du -sk "$1" | cut -f1; }
 took=$((SECONDS - start))
-tell "数据：手机 $(size "$dir/phone1") KiB，镇残联 $(size "$dir/desk") KiB，中继 $(size "$dir/relay") KiB；用时 $took 秒；留在 $dir" \
-  "Stores: a phone $(size "$dir/phone1") KiB, the desk $(size "$dir/desk") KiB, the relay $(size "$dir/relay") KiB; it took $took s; left in $dir"
+sizes_of() { printf '%s' "$(size "$dir/$1")"; }
+tell "数据：手机 $(sizes_of phone1) KiB，镇残联 $(sizes_of desk) KiB，中继 $(sizes_of relay) KiB；用时 $took 秒；留在 $dir" \
+  "Stores: a phone $(sizes_of phone1) KiB, the desk $(sizes_of desk) KiB, the relay $(sizes_of relay) KiB; it took $took s; left in $dir"
 if [ "$failed" != 0 ]; then
   tell "有 $failed 项检查未通过。" "$failed checks failed."
   exit 1

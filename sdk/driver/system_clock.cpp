@@ -1,6 +1,6 @@
 #include "sdk/driver/system_clock.hpp"
 
-#include <time.h>
+#include <ctime>
 
 namespace doorstep {
 
