@@ -44,17 +44,6 @@ Result<std::size_t> Core::append_roster(SpaceState& space, Position first, const
   return added;
 }
 
-namespace {
-
-// What one segment turns out to be, before it is stored.
-struct Judged {
-  Hash hash;
-  Reason reason = Reason::none;
-  SegmentContent content;
-};
-
-}  // namespace
-
 Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Position first, const std::vector<Bytes>& segments,
                                       std::size_t* merged) {
   Session::Stored stored;
@@ -67,8 +56,6 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
   if (n != 0) stored.position = space.logs.at(n).head.position, stored.hash = space.logs.at(n).head.hash;
   if (!space.roster->member(name.device) || space.logs.size() >= limits::logs_per_space_max) return stored.refused = Code::no_right, stored;
 
-  std::vector<SharedBytes> kept;
-  Position kept_first = 0;
   const Status done = change([&]() -> Status {
     if (n == 0) {
       const auto lives =
@@ -153,7 +140,7 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
       if (reason == Reason::none && !content.transactions.empty()) {
         first_counter = static_cast<std::int64_t>(content.transactions.front().first);
         transactions = static_cast<std::int64_t>(content.transactions.size());
-        // Dots of a hostile device that were used before: the segment with the smaller hash stands (MERGE.md, section 1).
+        // Dots of a hostile device that were used before: the segment that came first here stands.
         last_counter = first_counter;
         std::vector<Transaction> decoded;
         decoded.reserve(content.transactions.size());
@@ -227,8 +214,6 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
       }
       DOORSTEP_TRY(database_->run("DELETE FROM unchecked WHERE log = ? AND position = ?", log_id, static_cast<std::int64_t>(at)));
       for (auto liar : liars) DOORSTEP_TRY(recheck_segment(space, liar));
-      if (kept_first == 0) kept_first = at;
-      kept.push_back(std::make_shared<const Bytes>(bytes));
     }
     DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ?, checked = ? WHERE n = ?",
                                 static_cast<std::int64_t>(log.head.position), log.head.hash, log.checked ? 1 : 0, n));
