@@ -177,4 +177,6 @@ Transaction get_transaction(Decoder& in, const Author& author) {
 
 bool has_clock_check(ByteView transaction) { return !transaction.empty() && (transaction.front() & flag_check) != 0; }
 
+bool claims_confirmed(ByteView transaction) { return !transaction.empty() && (transaction.front() & flag_confirmed) != 0; }
+
 }  // namespace doorstep

@@ -86,7 +86,8 @@ void put_transaction(Encoder& encoder, const Transaction& transaction, const Aut
 /// Fails the decoder on anything malformed, out of bounds, or that supersedes its own or a later operation.
 Transaction get_transaction(Decoder& decoder, const Author& author);
 
-/// Whether an encoded transaction holds a clock check, by a look at its flags.
+/// Whether an encoded transaction holds a clock check, and whether it claims a checked clock, by a look at its flags.
 bool has_clock_check(ByteView transaction);
+bool claims_confirmed(ByteView transaction);
 
 }  // namespace doorstep

@@ -198,7 +198,7 @@ Status Core::load_space(SpaceState& space) {
   space.roster_changed(device(), *sealing_);
   DOORSTEP_ASSIGN(
       Statement logs,
-      database_->prepare("SELECT n, device, incarnation, branch, starts_after, position, hash, checked FROM log WHERE space = ?"));
+      database_->prepare("SELECT n, device, incarnation, branch, starts_after, position, hash, checked, parent FROM log WHERE space = ?"));
   logs.bind(1, space.n);
   for (;;) {
     DOORSTEP_ASSIGN(const bool row, logs.step());
@@ -212,6 +212,7 @@ Status Core::load_space(SpaceState& space) {
     log.head.position = static_cast<Position>(logs.column_int(5));
     DOORSTEP_ASSIGN(log.head.hash, logs.column_id<Hash>(6));
     log.checked = logs.column_int(7) != 0;
+    log.parent = logs.column_int(8);
     log.head.id = log.head.name.id(space.id);
     space.log_by_id[log.head.id] = log.n;
     space.logs.emplace(log.n, std::move(log));
@@ -469,15 +470,15 @@ TimeClaim Core::claim_time() {
   return claim;
 }
 
-std::optional<ClockCheck> Core::take_unlogged_check() {
-  if (!check_ || std::exchange(check_->logged, true)) return std::nullopt;
+std::optional<ClockCheck> Core::take_unlogged_check(const SpaceId& space) {
+  if (!check_ || !check_->logged.insert(space).second) return std::nullopt;
   return ClockCheck{decltype(ClockCheck::peer)::from(check_->peer.view()), check_->offset_ms};
 }
 
 void Core::clock_checked(const TransportPublicKey& peer, std::int64_t offset_ms) {
   constexpr std::int64_t noise_ms = 1000;  // what a slow network adds is no news
   if (std::abs(offset_ms) < noise_ms) offset_ms = 0;
-  check_ = Check{peer, offset_ms, clock_->wall_ms(), clock_->steady_ms(), false};
+  check_ = Check{peer, offset_ms, clock_->wall_ms(), clock_->steady_ms(), {}};
   Encoder out;
   out.put_raw(peer.data);
   out.put_zigzag(check_->offset_ms);

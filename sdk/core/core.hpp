@@ -9,6 +9,8 @@
 //   writing.cpp   Write: what a user action becomes
 //   sealing.cpp   pending transactions into segments, and back from a store that went back in time
 //   receiving.cpp rosters and segments from others
+//   counters.cpp  one counter, one transaction
+//   logs.cpp      logs as the session asks for them
 //   reading.cpp   views, queries, history, conflicts
 #pragma once
 
@@ -43,7 +45,16 @@ struct LocatedTransaction {
   LogNumber log = 0;  ///< 0: pending.
   Position position = 0;
   bool checked = false;  ///< A clock check stood in the log before it, or stands in it.
+  bool stands = true;    ///< Not beyond a cut, and its author may append.
   std::vector<Reference> references;
+  Counter last() const { return first + std::max<std::size_t>(transaction.operation_count(), 1) - 1; }
+};
+
+using RecordPlace = std::pair<RecordId, KindId>;
+
+/// The counters of one transaction; empty (last 0) if it cannot be read.
+struct CounterRange {
+  Counter first = 0, last = 0;
 };
 
 /// Segments that were sealed or merged and that links may push.
@@ -115,18 +126,25 @@ class Core : public std::enable_shared_from_this<Core> {
     const std::vector<Reference>* references = nullptr;  ///< nullptr: our own, nothing to prove.
   };
   /// Merges one transaction into its records, or says why it has to wait in quarantine.
-  Result<Reason> merge(SpaceState& space, Transaction transaction, const Incoming& incoming);
+  Result<Reason> merge(SpaceState& space, Transaction transaction, const Incoming& incoming, bool stands);
   Status merge_change(SpaceState& space, const Mark& mark, RecordChange change, std::uint32_t offset, const Incoming& incoming,
-                      StoredRecord* loaded);
+                      StoredRecord* loaded, bool quarantined = false);
   Mark mark_of(SpaceState& space, const Transaction& transaction, const RecordChange& change, const Incoming& incoming) const;
+  bool may_write_all(SpaceState& space, const Transaction& transaction, const Incoming& incoming) const;
   std::uint8_t rights_of(SpaceState& space, const Incoming& incoming, KindId kind) const;
   bool arrived(SpaceState& space, const Dot& dot);
-  Result<std::optional<LocatedTransaction>> find_transaction(SpaceState& space, const Dot& first);
-  Result<Record> evaluate(SpaceState& space, const RecordId& id, KindId kind, std::vector<Dot> firsts);
-  Status evaluate_again(SpaceState& space, const RecordId& id, KindId kind);
-  /// Evaluates every record that a segment touches (after a cut, a fork, a failed reference).
+  /// The transaction that holds an operation, standing or not.
+  Result<std::optional<LocatedTransaction>> find_transaction(SpaceState& space, const Dot& dot);
+  /// The record from the log: of the transactions that hold `dots`, and of all that these name.
+  Result<Record> evaluate(SpaceState& space, const RecordId& id, KindId kind, std::vector<Dot> dots);
+  /// The stored record from the log; `more`: what may not have touched it before.
+  Status evaluate_again(SpaceState& space, const RecordId& id, KindId kind, const std::vector<Dot>& more);
+  /// Evaluates every record that a segment touches (after a cut, a role, a failed reference).
   Status recheck_segment(SpaceState& space, std::int64_t segment);
   bool evidence_holds(SpaceState& space, const std::vector<Reference>& references, const Dot& dot);
+  /// Leaves out the names that stand at this address and outside the author's evidence.
+  Status drop_unproven(SpaceState& space, const RecordPlace& record, Operation& operation, DeviceNumber author,
+                       const std::vector<Reference>& references);
   static bool check_counts(const SpaceState& space, const Transaction& transaction, Position roster_size);
   void note_changed(SpaceState& space, const RecordId& id, KindId kind);
 
@@ -145,10 +163,14 @@ class Core : public std::enable_shared_from_this<Core> {
   Session::Stored append_segments(SpaceState& space, const LogName& name, Position first, const std::vector<Bytes>& segments,
                                   std::size_t* merged);
   Status retry_quarantine(SpaceState& space);
+
+  // logs.cpp
   Status split(SpaceState& space, const LogId& log, Position position);
   Result<std::vector<SharedBytes>> load_segments(SpaceState& space, const LogId& log, Position after, std::size_t bytes_max,
                                                  const std::optional<ShortHash>& expect, bool* diverged);
+  static const LogState* holder_of(const SpaceState& space, const LogState& log, Position position);
   Result<std::optional<Hash>> hash_at(SpaceState& space, const LogState& log, Position position);
+  Result<bool> checked_after(SpaceState& space, const LogState& log, Position position);
   std::vector<std::pair<Position, ShortHash>> locator(SpaceState& space, const LogId& log);
   Position locate(SpaceState& space, const LogId& log, const std::vector<std::pair<Position, ShortHash>>& locator);
   Status store_receipt(SpaceState& space, const LogId& log, Position position, const Receipt& receipt, const DeviceId& receipt_key);
@@ -160,7 +182,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<Replica::Saved> transact(SpaceState& space, const std::function<Status(Write&)>& body);
   TimeClaim claim_time();
   /// The last clock check, once: it stands in the log before the claims that rest on it.
-  std::optional<ClockCheck> take_unlogged_check();
+  std::optional<ClockCheck> take_unlogged_check(const SpaceId& space);
 
   // reading.cpp
   Result<Pending> pending(SpaceState& space);
@@ -189,6 +211,39 @@ class Core : public std::enable_shared_from_this<Core> {
   void collect_keys(SpaceState& space, const StoredRecord& stored, std::set<std::pair<std::int64_t, std::string>>& keys) const;
   bool has_conflict(const Record& record) const;
   Result<std::int64_t> next_row(SpaceState& space, KindId kind);
+  Status delete_record(SpaceState& space, StoredRecord& stored);
+
+  // sealing.cpp
+  Status insert_own(std::int64_t row, const SealedSegment& segment, std::size_t transactions, bool checked);
+  Status claim_own(SpaceState& space, LogState& log, std::int64_t row, const SegmentContent& content,
+                   const std::vector<CounterRange>& ranges);
+
+  // receiving.cpp
+  Status store_entry(SpaceState& space, const SpaceId& id, Position position, const Bytes& entry, std::size_t* added);
+  Status judge_again(SpaceState& space, LogNumber n, Position after);
+  static Reason judge(const SpaceState& space, const LogState& log, Position position);
+  Result<const LogState*> parent_of(SpaceState& space, const LogName& name, ByteView first_segment);
+  Result<LogNumber> begin_log(SpaceState& space, const LogName& name, ByteView first_segment);
+  Status insert_log(SpaceState& space, LogState& log);
+  Result<SegmentContent> read_segment(SpaceState& space, const SegmentPlace& place, const SegmentHead& head, Reason* reason);
+  Result<Code> append_segment(SpaceState& space, LogState& log, const Bytes& bytes, std::size_t* merged);
+  Result<bool> take_in(SpaceState& space, const LogState& log, std::int64_t row, const Hash& hash, const SegmentContent& content,
+                       bool checked, std::size_t* merged);
+  Status remember_references(SpaceState& space, std::int64_t row, const std::vector<Reference>& references);
+  Status judge_references_to(SpaceState& space, const LogState& log, Position position, const Hash& hash);
+  Status retry_segment(SpaceState& space, std::int64_t row);
+  Status check_reaches(SpaceState& space, LogState& log, Position position);
+
+  // counters.cpp
+  /// A segment's transactions claim their counters: `reasons` tells those that lose one, `again` the records that have to be
+  /// evaluated because another lost.
+  Status claim_counters(SpaceState& space, DeviceNumber device, std::int64_t row, const Hash& hash, const std::vector<CounterRange>& ranges,
+                        std::vector<Reason>& reasons, std::set<RecordPlace>& again);
+  Result<bool> claim_contested(SpaceState& space, DeviceNumber device, std::int64_t row, const Hash& hash, const CounterRange& range,
+                               std::set<RecordPlace>& again);
+  Status make_void(SpaceState& space, DeviceNumber device, std::int64_t row, const CounterRange& range, std::set<RecordPlace>& again);
+  /// Pending transactions of ours that a segment of another life of this store holds.
+  Status forget_pending(SpaceState& space, const SegmentContent& content, std::set<RecordPlace>& again);
 
   ReplicaOptions options_;
   Schema schema_;
@@ -227,12 +282,15 @@ class Core : public std::enable_shared_from_this<Core> {
     std::vector<NumberedTransaction> transactions;
   };
   OpenedChunk opened_chunk_;
+  Result<std::optional<LocatedTransaction>> find_in_segment(SpaceState& space, const Dot& dot, std::int64_t row);
+  Result<std::optional<MarkedOperations>> marked_operations(SpaceState& space, const RecordPlace& record, DeviceNumber number,
+                                                            const LocatedTransaction& located);
 
   // The last clock check (DESIGN invariant 4).
   struct Check {
     TransportPublicKey peer;
     std::int64_t offset_ms = 0, wall_ms = 0, steady_ms = 0;
-    bool logged = false;
+    std::set<SpaceId> logged;  ///< The spaces in whose log it stands.
   };
   std::optional<Check> check_;
   Status load_check();

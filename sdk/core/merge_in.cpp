@@ -11,6 +11,16 @@ namespace doorstep {
 namespace {
 constexpr std::uint8_t writes_or_proposes = may_write | may_propose;
 constexpr std::size_t opened_segments_max = 3;
+
+// The operation of that name, if it writes to that record.
+const Operation* operation_at(const LocatedTransaction& located, const RecordPlace& record, const Dot& dot) {
+  auto index = dot.counter - located.first;
+  for (const auto& change : located.transaction.changes) {
+    if (index < change.operations.size()) return RecordPlace(change.record, change.kind) == record ? &change.operations[index] : nullptr;
+    index -= change.operations.size();
+  }
+  return nullptr;
+}
 }  // namespace
 
 std::uint8_t Core::rights_of(SpaceState& space, const Incoming& incoming, KindId kind) const {
@@ -47,43 +57,72 @@ bool Core::arrived(SpaceState& space, const Dot& dot) {
   return last && static_cast<Counter>(*last) >= dot.counter;
 }
 
-// A supersession of another device's operation counts if the author's segment proves that he had seen it: it names a log that
-// holds the operation, up to a position not before it, by a hash that is on that log's chain (invariant 5). A position
-// that has not arrived is believed until it does (`unchecked`).
+// A supersession of another device's operation counts if the author's segment proves that he had seen it: it names the log that
+// holds the operation, up to a position not before it, by a hash that is on a chain through the operation (invariant 5). While no
+// such chain reaches that position the author is believed (`unchecked`).
 bool Core::evidence_holds(SpaceState& space, const std::vector<Reference>& references, const Dot& dot) {
   auto row = database_->query_int(
       "SELECT segment FROM (SELECT segment, last FROM span WHERE device = ? AND first <= ? "
       "ORDER BY first DESC LIMIT 1) WHERE last >= ?",
       space.n << 32 | dot.device, static_cast<std::int64_t>(dot.counter), static_cast<std::int64_t>(dot.counter));
   if (!row) return true;  // not arrived: remembered, and judged when it comes
-  const auto at = space.logs.find(log_of_segment(*row));
-  if (at == space.logs.end()) return true;
-  const LogState& log = at->second;
+  const LogState& log = space.logs.at(log_of_segment(*row));
+  const Position position = position_of_segment(*row);
   const LogId root = log.head.name.root_id(space.id);
   for (const auto& reference : references) {
-    if ((reference.log != log.head.id && reference.log != root) || reference.position < position_of_segment(*row)) continue;
-    if (reference.position > log.head.position) return true;
-    auto hash = hash_at(space, log, reference.position);
-    if (hash && *hash && shorten(**hash) == reference.hash) return true;
+    if (reference.log != root || reference.position < position) continue;
+    bool reached = false;
+    const auto proven_on = [&](const LogState& chain) {
+      if (reference.position > chain.head.position) return false;
+      reached = true;
+      const auto hash = hash_at(space, chain, reference.position);
+      return hash && *hash && shorten(**hash) == reference.hash;
+    };
+    if (proven_on(log)) return true;
+    for (const auto& [n, branch] : space.logs)
+      if (branch.parent != 0 && branch.head.name.incarnation == log.head.name.incarnation && holder_of(space, branch, position) == &log &&
+          proven_on(branch))
+        return true;
+    if (!reached) return true;
   }
   return false;
 }
 
-Result<Reason> Core::merge(SpaceState& space, Transaction transaction, const Incoming& incoming) {
-  for (const auto& change : transaction.changes)
-    if ((rights_of(space, incoming, change.kind) & writes_or_proposes) == 0) return Reason::no_right;
+// A name without evidence counts for nothing, but only where its operation stands at the address in question: what is elsewhere
+// closes nothing anyway, and must not make the state depend on what arrived first (MERGE.md, section 1).
+Status Core::drop_unproven(SpaceState& space, const RecordPlace& record, Operation& operation, DeviceNumber author,
+                           const std::vector<Reference>& references) {
+  for (auto at = operation.supersedes.begin(); at != operation.supersedes.end();) {
+    bool drop = at->device != author && !evidence_holds(space, references, *at);
+    if (drop) {
+      DOORSTEP_ASSIGN(const auto located, find_transaction(space, *at));
+      const Operation* named = located ? operation_at(*located, record, *at) : nullptr;
+      drop = named && named->address == operation.address;
+    }
+    at = drop ? operation.supersedes.erase(at) : at + 1;
+  }
+  return {};
+}
+
+Result<Reason> Core::merge(SpaceState& space, Transaction transaction, const Incoming& incoming, bool stands) {
+  const bool allowed = may_write_all(space, transaction, incoming);
   std::uint32_t offset = 0;
   for (auto& change : transaction.changes) {
     const Mark mark = mark_of(space, transaction, change, incoming);
     const auto operations = static_cast<std::uint32_t>(change.operations.size());
-    DOORSTEP_TRY(merge_change(space, mark, std::move(change), offset, incoming, nullptr));
+    DOORSTEP_TRY(merge_change(space, mark, std::move(change), offset, incoming, nullptr, !stands || !allowed));
     offset += operations;
   }
-  return Reason::none;
+  return allowed ? Reason::none : Reason::no_right;
+}
+
+bool Core::may_write_all(SpaceState& space, const Transaction& transaction, const Incoming& incoming) const {
+  return std::all_of(transaction.changes.begin(), transaction.changes.end(),
+                     [&](const RecordChange& change) { return (rights_of(space, incoming, change.kind) & writes_or_proposes) != 0; });
 }
 
 Status Core::merge_change(SpaceState& space, const Mark& mark, RecordChange change, std::uint32_t offset, const Incoming& incoming,
-                          StoredRecord* loaded) {
+                          StoredRecord* loaded, bool quarantined) {
   StoredRecord local;
   if (!loaded) {
     // A record of ours that is created right now cannot be there; anybody else's might (its edits may come first).
@@ -99,19 +138,20 @@ Status Core::merge_change(SpaceState& space, const Mark& mark, RecordChange chan
   }
   MarkedOperations marked;
   marked.mark = mark;
+  marked.quarantined = quarantined;
   marked.operations.reserve(change.operations.size());
   for (auto& operation : change.operations) {
     marked.operations.push_back({offset++, std::move(operation)});
     if (incoming.references)
-      std::erase_if(marked.operations.back().operation.supersedes,
-                    [&](const Dot& dot) { return dot.device != mark.device && !evidence_holds(space, *incoming.references, dot); });
+      DOORSTEP_TRY(
+          drop_unproven(space, {change.record, change.kind}, marked.operations.back().operation, mark.device, *incoming.references));
   }
   const auto outcome = loaded->record.apply(marked, [&](const Dot& dot) { return arrived(space, dot); });
   if (outcome == Record::Outcome::unchanged) return {};
   if (outcome == Record::Outcome::replay) {
-    std::vector<Dot> firsts{{mark.device, mark.first}};
-    for (const auto& known : loaded->record.marks()) firsts.push_back({known.device, known.first});
-    DOORSTEP_ASSIGN(Record evaluated, evaluate(space, change.record, change.kind, std::move(firsts)));
+    std::vector<Dot> dots{{mark.device, mark.first}};
+    for (const auto& known : loaded->record.marks()) dots.push_back({known.device, known.first});
+    DOORSTEP_ASSIGN(Record evaluated, evaluate(space, change.record, change.kind, std::move(dots)));
     loaded->record = std::move(evaluated);
   }
   DOORSTEP_TRY(save_record(space, *loaded));
@@ -142,115 +182,151 @@ Result<const SegmentContent*> Core::opened_segment(SpaceState& space, std::int64
   return &opened_.front().content;
 }
 
-Result<std::optional<LocatedTransaction>> Core::find_transaction(SpaceState& space, const Dot& first) {
-  const auto same_first = [&](const NumberedTransaction& t) { return t.first == first.counter; };
+// The transaction of a segment that holds a counter: the last that begins at or before it, unless that one is void.
+Result<std::optional<LocatedTransaction>> Core::find_in_segment(SpaceState& space, const Dot& dot, std::int64_t row) {
+  const LogState& log = space.logs.at(log_of_segment(row));
+  const auto position = position_of_segment(row);
   LocatedTransaction out;
-  out.first = first.counter;
-  const DeviceNumber own = space.number_of(device());
-  const auto decode_one = [&](const NumberedTransaction& numbered, const Author& author) -> Status {
-    Decoder in(numbered.bytes);
-    out.transaction = get_transaction(in, author);
-    return in.finish("transaction");
-  };
-  DOORSTEP_ASSIGN(Statement span,
-                  database_->prepare("SELECT segment, last FROM span WHERE device = ? AND first <= ? ORDER BY first DESC LIMIT 1"));
-  span.bind(1, space.n << 32 | first.device).bind(2, static_cast<std::int64_t>(first.counter));
-  DOORSTEP_ASSIGN(const bool in_segment, span.step());
-  if (in_segment && static_cast<Counter>(span.column_int(1)) >= first.counter) {
-    const auto row = span.column_int(0);
-    DOORSTEP_ASSIGN(const SegmentContent* content, opened_segment(space, row));
-    const auto at = std::find_if(content->transactions.begin(), content->transactions.end(), same_first);
-    if (at == content->transactions.end()) return std::optional<LocatedTransaction>();
-    const auto item = at - content->transactions.begin();
-    auto quarantined =
-        database_->query_int("SELECT count(*) FROM quarantine WHERE segment = ? AND item = ?", row, static_cast<std::int64_t>(item));
-    auto reason = database_->query_int("SELECT reason FROM segment WHERE n = ?", row);
-    if ((quarantined && *quarantined != 0) || (reason && *reason != 0)) return std::optional<LocatedTransaction>();
-    const auto& log = space.logs.at(log_of_segment(row));
-    out.device = log.head.name.device;
-    out.log = log.n;
-    out.position = position_of_segment(row);
+  out.device = log.head.name.device;
+  out.log = log.n;
+  out.position = position;
+  out.stands = judge(space, log, position) == Reason::none;
+  DOORSTEP_ASSIGN(const std::int64_t checked, database_->query_int("SELECT checked FROM segment WHERE n = ?", row));
+  DOORSTEP_ASSIGN(const SegmentContent* content, opened_segment(space, row));
+  const auto& transactions = content->transactions;
+  const auto above = std::upper_bound(transactions.begin(), transactions.end(), dot.counter,
+                                      [](Counter counter, const NumberedTransaction& t) { return counter < t.first; });
+  for (auto at = above; at != transactions.begin();) {
+    --at;
+    Decoder in(at->bytes);
+    out.first = at->first;
+    out.transaction = get_transaction(in, {out.device, dot.device, at->first});
+    if (!in.finish("transaction") || out.last() < dot.counter) continue;
+    DOORSTEP_ASSIGN(const std::int64_t lost,
+                    database_->query_int("SELECT count(*) FROM void WHERE device = ? AND first = ? AND segment = ?",
+                                         space.n << 32 | dot.device, static_cast<std::int64_t>(at->first), row));
+    if (lost != 0) continue;
     out.references = content->references;
-    auto checked = database_->query_int("SELECT checked FROM segment WHERE n = ?", row);
-    out.checked = checked && *checked != 0;
-    const Author author{out.device, first.device, first.counter};
-    for (auto earlier = content->transactions.begin(); earlier != at && !out.checked; ++earlier) {
+    out.checked = checked != 0 || check_counts(space, out.transaction, content->roster_size);
+    for (auto earlier = transactions.begin(); earlier != at && !out.checked; ++earlier) {
       if (!has_clock_check(earlier->bytes)) continue;
-      Decoder in(earlier->bytes);
-      out.checked = check_counts(space, get_transaction(in, {out.device, first.device, earlier->first}), content->roster_size);
+      Decoder check(earlier->bytes);
+      const Transaction transaction = get_transaction(check, {out.device, dot.device, earlier->first});
+      out.checked = check.finish("transaction") && check_counts(space, transaction, content->roster_size);
     }
-    const Position roster_size = content->roster_size;
-    DOORSTEP_TRY(decode_one(*at, author));
-    out.checked = out.checked || check_counts(space, out.transaction, roster_size);
     return std::optional(std::move(out));
   }
-  if (first.device != own && first.device != device_unadmitted) return std::optional<LocatedTransaction>();
+  return std::optional<LocatedTransaction>();
+}
+
+Result<std::optional<LocatedTransaction>> Core::find_transaction(SpaceState& space, const Dot& dot) {
+  const DeviceNumber own = space.number_of(device());
+  const auto counter = static_cast<std::int64_t>(dot.counter);
+  {
+    DOORSTEP_ASSIGN(Statement span,
+                    database_->prepare("SELECT segment, last FROM span WHERE device = ? AND first <= ? ORDER BY first DESC LIMIT 1"));
+    span.bind(1, space.n << 32 | dot.device).bind(2, counter);
+    DOORSTEP_ASSIGN(const bool in_segment, span.step());
+    if (in_segment && span.column_int(1) >= counter) return find_in_segment(space, dot, span.column_int(0));
+  }
+  if (dot.device != own && dot.device != device_unadmitted) return std::optional<LocatedTransaction>();
   DOORSTEP_ASSIGN(Statement pending, database_->prepare("SELECT n FROM pending WHERE space = ? AND first <= ? AND last >= ?"));
-  pending.bind(1, space.n).bind(2, static_cast<std::int64_t>(first.counter)).bind(3, static_cast<std::int64_t>(first.counter));
+  pending.bind(1, space.n).bind(2, counter).bind(3, counter);
   DOORSTEP_ASSIGN(const bool waits, pending.step());
   if (!waits) return std::optional<LocatedTransaction>();
   DOORSTEP_ASSIGN(auto chunk, pending_chunk(pending.column_int(0)));
-  const auto at = std::find_if(chunk.begin(), chunk.end(), same_first);
-  if (at == chunk.end()) return std::optional<LocatedTransaction>();
+  const auto above =
+      std::upper_bound(chunk.begin(), chunk.end(), dot.counter, [](Counter c, const NumberedTransaction& t) { return c < t.first; });
+  if (above == chunk.begin()) return std::optional<LocatedTransaction>();
+  LocatedTransaction out;
   out.device = device();
   out.checked = true;
-  DOORSTEP_TRY(decode_one(*at, {device(), own, first.counter}));
+  out.first = std::prev(above)->first;
+  Decoder in(std::prev(above)->bytes);
+  out.transaction = get_transaction(in, {device(), own, out.first});
+  DOORSTEP_TRY(in.finish("transaction"));
+  if (out.last() < dot.counter) return std::optional<LocatedTransaction>();
   return std::optional(std::move(out));
 }
 
-Result<Record> Core::evaluate(SpaceState& space, const RecordId& id, KindId kind, std::vector<Dot> firsts) {
-  std::vector<MarkedOperations> transactions;
-  const DeviceNumber own = space.number_of(device());
-  for (auto first : firsts) {
-    if (first.device == device_unadmitted) first.device = own;
-    DOORSTEP_ASSIGN(auto located, find_transaction(space, first));
-    if (!located) continue;
-    const Incoming incoming{{located->device, first.device, first.counter},
-                            located->log,
-                            located->position,
-                            located->checked,
-                            located->log == 0 ? nullptr : &located->references};
-    bool allowed = true;
-    for (const auto& change : located->transaction.changes)
-      allowed = allowed && (rights_of(space, incoming, change.kind) & writes_or_proposes) != 0;
-    std::uint32_t offset = 0;
-    for (const auto& change : located->transaction.changes) {
-      if (allowed && change.record == id && change.kind == kind) {
-        auto& marked = transactions.emplace_back();
-        marked.mark = mark_of(space, located->transaction, change, incoming);
-        for (std::uint32_t i = 0; i < change.operations.size(); ++i) {
-          marked.operations.push_back({offset + i, change.operations[i]});
-          if (incoming.references)
-            std::erase_if(marked.operations.back().operation.supersedes,
-                          [&](const Dot& dot) { return dot.device != first.device && !evidence_holds(space, located->references, dot); });
-        }
-      }
+// What one transaction writes to a record, with names that are not proven left out.
+Result<std::optional<MarkedOperations>> Core::marked_operations(SpaceState& space, const RecordPlace& record, DeviceNumber number,
+                                                                const LocatedTransaction& located) {
+  const Incoming incoming{{located.device, number, located.first},
+                          located.log,
+                          located.position,
+                          located.checked,
+                          located.log == 0 ? nullptr : &located.references};
+  std::uint32_t offset = 0;
+  for (const auto& change : located.transaction.changes) {
+    if (RecordPlace(change.record, change.kind) != record) {
       offset += static_cast<std::uint32_t>(change.operations.size());
+      continue;
     }
+    MarkedOperations marked;
+    marked.mark = mark_of(space, located.transaction, change, incoming);
+    marked.quarantined = !located.stands || !may_write_all(space, located.transaction, incoming);
+    for (const auto& operation : change.operations) {
+      marked.operations.push_back({offset++, operation});
+      if (incoming.references) DOORSTEP_TRY(drop_unproven(space, record, marked.operations.back().operation, number, located.references));
+    }
+    return std::optional(std::move(marked));
+  }
+  return std::optional<MarkedOperations>();
+}
+
+Result<Record> Core::evaluate(SpaceState& space, const RecordId& id, KindId kind, std::vector<Dot> dots) {
+  std::vector<MarkedOperations> transactions;
+  std::map<Dot, Counter> seen;  // first counter of each transaction looked at -> last
+  const auto was_seen = [&](const Dot& dot) {
+    const auto after = seen.upper_bound(dot);
+    return after != seen.begin() && std::prev(after)->first.device == dot.device && std::prev(after)->second >= dot.counter;
+  };
+  const DeviceNumber own = space.number_of(device());
+  // What is named may stand in quarantine, where no mark leads: it counts once somebody who counts has closed it.
+  for (std::size_t i = 0; i < dots.size(); ++i) {
+    Dot dot = dots[i];
+    if (dot.device == device_unadmitted) dot.device = own;
+    if (was_seen(dot)) continue;
+    DOORSTEP_ASSIGN(const auto located, find_transaction(space, dot));
+    if (!located) continue;
+    seen[{dot.device, located->first}] = located->last();
+    DOORSTEP_ASSIGN(auto marked, marked_operations(space, {id, kind}, dot.device, *located));
+    if (!marked) continue;
+    for (const auto& placed : marked->operations)
+      dots.insert(dots.end(), placed.operation.supersedes.begin(), placed.operation.supersedes.end());
+    transactions.push_back(std::move(*marked));
   }
   return Record::evaluate(kind, std::move(transactions));
 }
 
-Status Core::evaluate_again(SpaceState& space, const RecordId& id, KindId kind) {
+Status Core::evaluate_again(SpaceState& space, const RecordId& id, KindId kind, const std::vector<Dot>& more) {
   DOORSTEP_ASSIGN(auto stored, load_record(space, id, kind));
-  if (!stored) return {};
-  std::vector<Dot> firsts;
-  for (const auto& mark : stored->record.marks()) firsts.push_back({mark.device, mark.first});
-  DOORSTEP_ASSIGN(stored->record, evaluate(space, id, kind, std::move(firsts)));
+  if (!stored) {
+    if (more.empty()) return {};
+    stored.emplace();
+    stored->id = id;
+  }
+  std::vector<Dot> dots = more;
+  for (const auto& mark : stored->record.marks()) dots.push_back({mark.device, mark.first});
+  DOORSTEP_ASSIGN(stored->record, evaluate(space, id, kind, std::move(dots)));
   DOORSTEP_TRY(save_record(space, *stored));
   note_changed(space, id, kind);
   return {};
 }
 
 Status Core::recheck_segment(SpaceState& space, std::int64_t segment) {
-  DOORSTEP_ASSIGN(const SegmentContent* opened, opened_segment(space, segment));
-  const auto transactions = opened->transactions;
+  const auto opened = opened_segment(space, segment);
+  if (!opened) return opened.code() == Code::waiting || opened.code() == Code::corrupt ? Status() : Status(opened.error());
+  const auto transactions = (*opened)->transactions;
   const auto& author = space.logs.at(log_of_segment(segment)).head.name.device;
+  const DeviceNumber number = space.number_of(author);
   for (const auto& numbered : transactions) {
     Decoder in(numbered.bytes);
-    const Transaction transaction = get_transaction(in, {author, space.number_of(author), numbered.first});
-    if (in.failed()) continue;
-    for (const auto& change : transaction.changes) DOORSTEP_TRY(evaluate_again(space, change.record, change.kind));
+    const Transaction transaction = get_transaction(in, {author, number, numbered.first});
+    if (!in.finish("transaction")) continue;
+    for (const auto& change : transaction.changes)
+      DOORSTEP_TRY(evaluate_again(space, change.record, change.kind, {{number, numbered.first}}));
   }
   return {};
 }

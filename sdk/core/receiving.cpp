@@ -8,40 +8,165 @@
 
 namespace doorstep {
 
+// ---- Rosters -------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// What a roster may take back of what it allowed before.
+struct Judgement {
+  bool cut = false;
+  std::size_t roles = 0;
+};
+
+std::map<DeviceId, Judgement> judgements(const std::optional<Roster>& roster) {
+  std::map<DeviceId, Judgement> out;
+  if (roster)
+    for (const auto& [device, member] : roster->members()) out[device] = {member.cut.has_value(), member.roles.size()};
+  return out;
+}
+
+Position listed(const std::vector<LogPosition>& logs, const LogId& log) {
+  const auto at = std::find_if(logs.begin(), logs.end(), [&](const LogPosition& each) { return each.log == log; });
+  return at == logs.end() ? 0 : at->position;
+}
+
+// Up to where the newest entries leave a device's log as it was judged before.
+Position judged_alike_up_to(const Member& member, const Judgement& before, const LogId& root) {
+  Position up_to = UINT64_MAX;
+  if (member.cut && !before.cut) up_to = std::min(up_to, listed(member.cut->logs, root));
+  for (auto i = before.roles; i < member.roles.size(); ++i) up_to = std::min(up_to, listed(member.roles[i].from, root));
+  return up_to;
+}
+
+}  // namespace
+
+Status Core::store_entry(SpaceState& space, const SpaceId& id, Position position, const Bytes& entry, std::size_t* added) {
+  if (space.roster && position < space.roster->size()) {
+    if (space.roster->entry_at(position) == entry) return {};
+    space.roster_fork = true;
+    return Error(Code::conflict, "roster fork: the sequencer signed two different entries at one position");
+  }
+  if (!space.roster) {
+    DOORSTEP_ASSIGN(Roster roster, Roster::found(entry));
+    if (roster.space() != id) return Error(Code::unauthenticated, "a roster does not belong to this space");
+    space.roster = std::move(roster);
+  } else {
+    DOORSTEP_TRY(space.roster->append(entry));
+  }
+  ++*added;
+  return database_->run("INSERT INTO roster(space, position, entry) VALUES(?, ?, ?)", space.n, static_cast<std::int64_t>(position), entry);
+}
+
 Result<std::size_t> Core::append_roster(SpaceState& space, Position first, const std::vector<Bytes>& entries) {
   std::size_t added = 0;
-  const bool was_member = space.roster && space.roster->member(device());
   const SpaceId id = space.id;
   DOORSTEP_TRY(change([&]() -> Status {
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      const auto position = first + i;
-      if (space.roster && position < space.roster->size()) {
-        if (space.roster->entry_at(position) == entries[i]) continue;
-        space.roster_fork = true;
-        return Error(Code::conflict, "roster fork: the sequencer signed two different entries at one position");
-      }
-      if (!space.roster) {
-        DOORSTEP_ASSIGN(Roster roster, Roster::found(entries[i]));
-        if (roster.space() != id) return Error(Code::unauthenticated, "a roster does not belong to this space");
-        space.roster = std::move(roster);
-      } else {
-        DOORSTEP_TRY(space.roster->append(entries[i]));
-      }
-      DOORSTEP_TRY(database_->run("INSERT INTO roster(space, position, entry) VALUES(?, ?, ?)", space.n,
-                                  static_cast<std::int64_t>(position), entries[i]));
-      ++added;
-    }
+    const auto before = judgements(space.roster);
+    const auto table_before = space.roster ? space.roster->rights_table() : std::nullopt;
+    for (std::size_t i = 0; i < entries.size(); ++i) DOORSTEP_TRY(store_entry(space, id, first + i, entries[i], &added));
     if (added == 0) return {};
     space.roster_changed(device(), *sealing_);
-    if (!was_member && space.roster->member(device())) {
+    if (!before.contains(device()) && space.roster->member(device())) {
       DOORSTEP_TRY(readmit_pending(space));
       space.invitation.clear();
       DOORSTEP_TRY(database_->run("UPDATE space SET invitation = '' WHERE n = ?", space.n));
+    }
+    const bool all = !before.empty() && !(table_before == space.roster->rights_table());
+    for (const auto& [author, known] : before) {
+      const Member& member = *space.roster->member(author);
+      if (!all && member.cut.has_value() == known.cut && member.roles.size() == known.roles) continue;
+      if (author == device()) DOORSTEP_TRY(readmit_pending(space));
+      for (const auto& [n, log] : space.logs)
+        if (log.head.name.device == author)
+          DOORSTEP_TRY(judge_again(space, n, all ? 0 : judged_alike_up_to(member, known, log.head.name.root_id(space.id))));
     }
     return retry_quarantine(space);
   }));
   if (added != 0) ++roster_serial;
   return added;
+}
+
+// Standing and rights changed for what stands after `after` in a log: the records that it touches are evaluated again.
+Status Core::judge_again(SpaceState& space, LogNumber n, Position after) {
+  const LogState& log = space.logs.at(n);
+  for (Position at = std::max(after, log.head.name.starts_after) + 1; at <= log.head.position; ++at) {
+    const auto row = segment_row(n, at);
+    DOORSTEP_ASSIGN(const std::int64_t stored, database_->query_int("SELECT reason FROM segment WHERE n = ?", row));
+    const auto was = static_cast<Reason>(stored);
+    if (was != Reason::none && was != Reason::no_right && was != Reason::beyond_cut) continue;  // not read yet
+    const Reason now = judge(space, log, at);
+    if (now != was) DOORSTEP_TRY(database_->run("UPDATE segment SET reason = ? WHERE n = ?", static_cast<int>(now), row));
+    DOORSTEP_TRY(recheck_segment(space, row));
+  }
+  return write_digest(space);
+}
+
+// ---- Segments ------------------------------------------------------------------------------------------------------------------
+
+Reason Core::judge(const SpaceState& space, const LogState& log, Position position) {
+  switch (space.roster->standing(log.head.name.device, log.head.name.root_id(space.id), position)) {
+    case Roster::Standing::stands: return Reason::none;
+    case Roster::Standing::beyond_cut: return Reason::beyond_cut;
+    default: return Reason::no_right;
+  }
+}
+
+// A branch leaves the log of its device whose chain its first segment continues; the name alone does not tell which, once that
+// log has branches itself.
+Result<const LogState*> Core::parent_of(SpaceState& space, const LogName& name, ByteView first_segment) {
+  const auto head = parse_segment(first_segment);
+  const Hash* epoch_entry = head ? space.roster->epoch_entry_hash(head->epoch) : nullptr;
+  if (!epoch_entry) return Error(head ? Code::waiting : head.code(), "a branch's first segment cannot be checked");
+  const LogId root = name.root_id(space.id);
+  for (const auto& [n, log] : space.logs) {
+    const auto& other = log.head.name;
+    if (other.device != name.device || other.incarnation != name.incarnation || log.head.position < name.starts_after) continue;
+    if (other.branch && other.starts_after >= name.starts_after) continue;
+    DOORSTEP_ASSIGN(const std::optional<Hash> previous, hash_at(space, log, name.starts_after));
+    if (!previous) continue;
+    const Hash hash = segment_hash({root, name.starts_after + 1, *previous}, *head, *epoch_entry);
+    if (hash == *name.branch) return &log;
+  }
+  return Error(Code::waiting, "a branch came before the log that it leaves");
+}
+
+// The state in which a log begins: empty, or at its parent's last common segment.
+Result<LogNumber> Core::begin_log(SpaceState& space, const LogName& name, ByteView first_segment) {
+  const auto lives =
+      std::count_if(space.logs.begin(), space.logs.end(), [&](const auto& l) { return l.second.head.name.device == name.device; });
+  if (static_cast<std::size_t>(lives) >= limits::incarnations_per_device_max)
+    return Error(Code::no_right, "a device has too many incarnations");
+  LogState log;
+  log.head = {name, name.id(space.id), name.starts_after, {}};
+  if (name.branch && name.starts_after != 0) {
+    DOORSTEP_ASSIGN(const LogState* parent, parent_of(space, name, first_segment));
+    log.parent = parent->n;
+    DOORSTEP_ASSIGN(const std::optional<Hash> before, hash_at(space, *parent, name.starts_after));
+    log.head.hash = before.value_or(Hash{});
+    DOORSTEP_ASSIGN(log.checked, checked_after(space, *parent, name.starts_after));
+  }
+  DOORSTEP_TRY(insert_log(space, log));
+  return log.n;
+}
+
+Status Core::insert_log(SpaceState& space, LogState& log) {
+  DOORSTEP_ASSIGN(
+      Statement insert,
+      database_->prepare("INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked, parent) "
+                         "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  const LogName& name = log.head.name;
+  insert.bind(1, space.n).bind(2, log.head.id).bind(3, name.device).bind(4, name.incarnation);
+  if (name.branch)
+    insert.bind(5, *name.branch);
+  else
+    insert.bind(5, nullptr);
+  insert.bind(6, static_cast<std::int64_t>(name.starts_after)).bind(7, static_cast<std::int64_t>(log.head.position));
+  insert.bind(8, log.head.hash).bind(9, log.checked ? 1 : 0).bind(10, log.parent);
+  DOORSTEP_TRY(insert.run());
+  log.n = database_->last_insert_row_id();
+  space.log_by_id[log.head.id] = log.n;
+  space.logs.emplace(log.n, log);
+  return {};
 }
 
 Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Position first, const std::vector<Bytes>& segments,
@@ -50,170 +175,22 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
   for (const auto& bytes : segments) stored.bytes += bytes.size();
   const SpaceId space_id = space.id;
   if (!space.roster) return stored.refused = Code::waiting, stored;
-  const LogId log_id = name.id(space.id);
   LogNumber n = 0;
-  if (const auto at = space.log_by_id.find(log_id); at != space.log_by_id.end()) n = at->second;
+  if (const auto at = space.log_by_id.find(name.id(space.id)); at != space.log_by_id.end()) n = at->second;
   if (n != 0) stored.position = space.logs.at(n).head.position, stored.hash = space.logs.at(n).head.hash;
+  if (segments.empty()) return stored;
   if (!space.roster->member(name.device) || space.logs.size() >= limits::logs_per_space_max) return stored.refused = Code::no_right, stored;
 
   const Status done = change([&]() -> Status {
-    if (n == 0) {
-      const auto lives =
-          std::count_if(space.logs.begin(), space.logs.end(), [&](const auto& l) { return l.second.head.name.device == name.device; });
-      if (static_cast<std::size_t>(lives) >= limits::incarnations_per_device_max)
-        return Error(Code::no_right, "a device has too many incarnations");
-      LogState log;
-      log.head = {name, log_id, name.starts_after, {}};
-      if (name.branch) {
-        // The parent's last common segment precedes the branch.
-        const auto parent = space.log_by_id.find(name.root_id(space.id));
-        if (name.starts_after != 0) {
-          if (parent == space.log_by_id.end()) return Error(Code::waiting, "a branch came before its log");
-          DOORSTEP_ASSIGN(const std::optional<Hash> before, hash_at(space, space.logs.at(parent->second), name.starts_after));
-          if (!before) return Error(Code::waiting, "a branch came before its log");
-          log.head.hash = *before;
-        }
-        DOORSTEP_TRY(
-            database_->run("INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
-                           "VALUES(?, ?, ?, ?, ?, ?, ?, ?, 0)",
-                           space.n, log_id, name.device, name.incarnation, *name.branch, static_cast<std::int64_t>(name.starts_after),
-                           static_cast<std::int64_t>(log.head.position), log.head.hash));
-      } else {
-        DOORSTEP_TRY(
-            database_->run("INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
-                           "VALUES(?, ?, ?, ?, NULL, 0, 0, ?, 0)",
-                           space.n, log_id, name.device, name.incarnation, log.head.hash));
-      }
-      log.n = n = database_->last_insert_row_id();
-      space.log_by_id[log_id] = n;
-      space.logs.emplace(n, std::move(log));
-    }
+    if (n == 0) { DOORSTEP_ASSIGN(n, begin_log(space, name, segments.front())); }
     LogState& log = space.logs.at(n);
-    const DeviceNumber number = space.number_of(name.device);
     Position position = first;
     for (const auto& bytes : segments) {
       const auto at = position++;
       if (at <= log.head.position) continue;  // here already; a difference shows in the hashes of what follows
-      if (at != log.head.position + 1) {
-        stored.refused = Code::waiting;
-        break;
-      }
-      auto head = parse_segment(bytes);
-      const Hash* epoch_entry = head ? space.roster->epoch_entry_hash(head->epoch) : nullptr;
-      if (!head || !epoch_entry) {
-        stored.refused = head ? Code::waiting : head.code();
-        break;
-      }
-      const SegmentPlace place{name.root_id(space.id), at, log.head.hash};
-      auto hash = verify_segment(place, *head, *epoch_entry, name.device);
-      if (!hash) {
-        stored.refused = Code::conflict;  // a damaged segment, or one of another branch: the locator will tell
-        break;
-      }
-      if (at == name.starts_after + 1 && name.branch && *hash != *name.branch) {
-        stored.refused = Code::protocol;
-        break;
-      }
-      Reason reason = Reason::none;
-      switch (space.roster->standing(name.device, name.root_id(space.id), at)) {
-        case Roster::Standing::stands: break;
-        case Roster::Standing::beyond_cut: reason = Reason::beyond_cut; break;
-        default: reason = Reason::no_right;
-      }
-      const auto row = segment_row(n, at);
-      std::int64_t first_counter = 0, last_counter = 0, transactions = 0;
-      SegmentContent content;
-      if (reason == Reason::none) {
-        auto opened = open_segment(place, *head, *epoch_entry, space.keys, compressor_);
-        if (!opened)
-          reason = opened.code() == Code::waiting ? Reason::unknown_key : Reason::corrupt;
-        else
-          content = std::move(*opened);
-      }
-      if (reason == Reason::none && content.roster_size > space.roster->size()) reason = Reason::missing_parent;
-      if (reason == Reason::none && content.roster_size != 0 &&
-          shorten(space.roster->hash_at(content.roster_size - 1)) != content.roster_head)
-        reason = Reason::corrupt;
-      const bool checked_before = log.checked;
-      log.head.position = at;
-      log.head.hash = *hash;
-      if (reason == Reason::none && !content.transactions.empty()) {
-        first_counter = static_cast<std::int64_t>(content.transactions.front().first);
-        transactions = static_cast<std::int64_t>(content.transactions.size());
-        // Dots of a hostile device that were used before: the segment that came first here stands.
-        last_counter = first_counter;
-        std::vector<Transaction> decoded;
-        decoded.reserve(content.transactions.size());
-        std::vector<Reason> reasons;
-        for (const auto& numbered : content.transactions) {
-          Decoder in(numbered.bytes);
-          decoded.push_back(get_transaction(in, {name.device, number, numbered.first}));
-          reasons.push_back(in.finish("transaction") ? Reason::none : Reason::unknown_encoding);
-          if (static_cast<std::int64_t>(numbered.first) < last_counter && reasons.size() > 1) reasons.back() = Reason::forked;
-          last_counter = static_cast<std::int64_t>(numbered.first + std::max<std::size_t>(decoded.back().operation_count(), 1) - 1);
-        }
-        auto overlaps = database_->query_int("SELECT count(*) FROM span WHERE device = ? AND first <= ? AND last >= ?",
-                                             space.n << 32 | number, last_counter, first_counter);
-        if (overlaps && *overlaps != 0) reason = Reason::forked;
-        if (reason == Reason::none && name.device == device()) {
-          // Our own, from before this store went back in time: what is pending again left already.
-          DOORSTEP_TRY(
-              database_->run("DELETE FROM pending WHERE space = ? AND first >= ? AND last <= ?", space.n, first_counter, last_counter));
-          opened_chunk_ = {};
-          space.last_counter = std::max(space.last_counter, static_cast<Counter>(last_counter));
-        }
-        if (reason == Reason::none) {
-          DOORSTEP_TRY(database_->run("INSERT INTO span(device, first, last, segment) VALUES(?, ?, ?, ?)", space.n << 32 | number,
-                                      first_counter, last_counter, row));
-        }
-        DOORSTEP_ASSIGN(
-            Statement insert,
-            database_->prepare(
-                "INSERT INTO segment(n, hash, first, last, transactions, reason, checked, bytes) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"));
-        insert.bind(1, row).bind(2, *hash).bind(3, first_counter).bind(4, last_counter).bind(5, transactions);
-        insert.bind(6, static_cast<int>(reason)).bind(7, checked_before ? 1 : 0).bind_borrowed(8, bytes);
-        DOORSTEP_TRY(insert.run());
-        if (reason == Reason::none) {
-          for (std::size_t i = 0; i < decoded.size(); ++i) {
-            if (reasons[i] == Reason::none) log.checked = log.checked || check_counts(space, decoded[i], content.roster_size);
-            if (reasons[i] == Reason::none) {
-              const Incoming incoming{{name.device, number, content.transactions[i].first}, n, at, log.checked, &content.references};
-              DOORSTEP_ASSIGN(reasons[i], merge(space, std::move(decoded[i]), incoming));
-            }
-            if (reasons[i] != Reason::none)
-              DOORSTEP_TRY(database_->run("INSERT INTO quarantine(segment, item, reason) VALUES(?, ?, ?)", row,
-                                          static_cast<std::int64_t>(i), static_cast<int>(reasons[i])));
-            else if (merged)
-              ++*merged;
-          }
-          for (const auto& reference : content.references) {
-            const auto known = space.log_by_id.find(reference.log);
-            if (known == space.log_by_id.end() || space.logs.at(known->second).head.position < reference.position)
-              DOORSTEP_TRY(database_->run("INSERT OR IGNORE INTO unchecked(log, position, hash, segment) VALUES(?, ?, ?, ?)", reference.log,
-                                          static_cast<std::int64_t>(reference.position), reference.hash, row));
-          }
-        }
-      } else {
-        DOORSTEP_ASSIGN(
-            Statement insert,
-            database_->prepare(
-                "INSERT INTO segment(n, hash, first, last, transactions, reason, checked, bytes) VALUES(?, ?, 0, 0, 0, ?, ?, ?)"));
-        insert.bind(1, row).bind(2, *hash).bind(3, static_cast<int>(reason)).bind(4, checked_before ? 1 : 0).bind_borrowed(5, bytes);
-        DOORSTEP_TRY(insert.run());
-      }
-      // Those who referred to this position before it arrived are judged now.
-      std::vector<std::int64_t> liars;
-      {
-        DOORSTEP_ASSIGN(Statement waiting, database_->prepare("SELECT segment, hash FROM unchecked WHERE log = ? AND position = ?"));
-        waiting.bind(1, log_id).bind(2, static_cast<std::int64_t>(at));
-        for (;;) {
-          DOORSTEP_ASSIGN(const bool more, waiting.step());
-          if (!more) break;
-          if (!equal(waiting.column_blob(1), hash->view().first(16))) liars.push_back(waiting.column_int(0));
-        }
-      }
-      DOORSTEP_TRY(database_->run("DELETE FROM unchecked WHERE log = ? AND position = ?", log_id, static_cast<std::int64_t>(at)));
-      for (auto liar : liars) DOORSTEP_TRY(recheck_segment(space, liar));
+      stored.refused = at == log.head.position + 1 ? Code::ok : Code::waiting;
+      if (stored.refused == Code::ok) { DOORSTEP_ASSIGN(stored.refused, append_segment(space, log, bytes, merged)); }
+      if (stored.refused != Code::ok) break;
     }
     DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ?, checked = ? WHERE n = ?",
                                 static_cast<std::int64_t>(log.head.position), log.head.hash, log.checked ? 1 : 0, n));
@@ -230,179 +207,171 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
   return stored;
 }
 
-// After the roster changed: what waited for a key or an entry is judged again.
-Status Core::retry_quarantine(SpaceState& space) {
-  struct Waiting {
-    std::int64_t row;
-    Bytes bytes;
-  };
-  std::vector<Waiting> waiting;
+// Why a segment's content cannot be read, or what it is.
+Result<SegmentContent> Core::read_segment(SpaceState& space, const SegmentPlace& place, const SegmentHead& head, Reason* reason) {
+  const Hash* epoch_entry = space.roster->epoch_entry_hash(head.epoch);
+  if (!epoch_entry) return Error(Code::waiting, "a segment's epoch is not in the roster");
+  auto content = open_segment(place, head, *epoch_entry, space.keys, compressor_);
+  *reason = Reason::none;
+  if (!content)
+    *reason = content.code() == Code::waiting ? Reason::unknown_key : Reason::corrupt;
+  else if (content->roster_size > space.roster->size())
+    *reason = Reason::missing_parent;
+  else if (content->roster_size != 0 && shorten(space.roster->hash_at(content->roster_size - 1)) != content->roster_head)
+    *reason = Reason::corrupt;
+  if (*reason != Reason::none) return SegmentContent{};
+  return content;
+}
+
+// Stores the next segment of a log and takes in what it holds. Another code than ok: why it cannot be stored; nothing changed.
+Result<Code> Core::append_segment(SpaceState& space, LogState& log, const Bytes& bytes, std::size_t* merged) {
+  const LogName& name = log.head.name;
+  const Position at = log.head.position + 1;
+  const auto head = parse_segment(bytes);
+  if (!head) return head.code();
+  const Hash* epoch_entry = space.roster->epoch_entry_hash(head->epoch);
+  if (!epoch_entry) return Code::waiting;
+  const SegmentPlace place{name.root_id(space.id), at, log.head.hash};
+  const auto hash = verify_segment(place, *head, *epoch_entry, name.device);
+  if (!hash) return Code::conflict;  // a damaged segment, or one of another branch: the locator will tell
+  if (at == name.starts_after + 1 && name.branch && *hash != *name.branch) return Code::protocol;
+  Reason reason = Reason::none;
+  DOORSTEP_ASSIGN(const SegmentContent content, read_segment(space, place, *head, &reason));
+  const bool readable = reason == Reason::none;
+  if (readable) reason = judge(space, log, at);
+  const auto row = segment_row(log.n, at);
+  DOORSTEP_ASSIGN(Statement insert,
+                  database_->prepare("INSERT INTO segment(n, hash, transactions, reason, checked, bytes) VALUES(?, ?, ?, ?, ?, ?)"));
+  insert.bind(1, row).bind(2, *hash).bind(3, static_cast<std::int64_t>(content.transactions.size()));
+  insert.bind(4, static_cast<int>(reason)).bind(5, log.checked ? 1 : 0).bind_borrowed(6, bytes);
+  DOORSTEP_TRY(insert.run());
+  log.head.position = at;
+  log.head.hash = *hash;
+  if (readable) { DOORSTEP_ASSIGN(log.checked, take_in(space, log, row, *hash, content, log.checked, merged)); }
+  DOORSTEP_TRY(judge_references_to(space, log, at, *hash));
+  return Code::ok;
+}
+
+// What a segment holds becomes part of what we hold and can read (MERGE.md, section 1): merged if it stands, without effect if it
+// does not, but there for whoever named it. `checked`: a clock check that counts stands before it; returned: before the next one.
+Result<bool> Core::take_in(SpaceState& space, const LogState& log, std::int64_t row, const Hash& hash, const SegmentContent& content,
+                           bool checked, std::size_t* merged) {
+  const DeviceId author = log.head.name.device;
+  const DeviceNumber number = space.number_of(author);
+  const bool stands = judge(space, log, position_of_segment(row)) == Reason::none;
+  std::vector<Transaction> transactions;
+  std::vector<CounterRange> ranges;
+  std::vector<Reason> reasons;
+  for (const auto& numbered : content.transactions) {
+    Decoder in(numbered.bytes);
+    transactions.push_back(get_transaction(in, {author, number, numbered.first}));
+    reasons.push_back(in.finish("transaction") ? Reason::none : Reason::unknown_encoding);
+    const auto count = std::max<std::size_t>(transactions.back().operation_count(), 1);
+    ranges.push_back({numbered.first, reasons.back() == Reason::none ? numbered.first + count - 1 : 0});
+  }
+  std::set<RecordPlace> again;
+  if (author == device()) DOORSTEP_TRY(forget_pending(space, content, again));
+  DOORSTEP_TRY(claim_counters(space, number, row, hash, ranges, reasons, again));
+  for (const auto& [record, kind] : again) DOORSTEP_TRY(evaluate_again(space, record, kind, {}));
+  for (std::size_t i = 0; i < transactions.size(); ++i) {
+    if (reasons[i] != Reason::unknown_encoding) checked = checked || check_counts(space, transactions[i], content.roster_size);
+    if (reasons[i] == Reason::none) {
+      const Incoming incoming{
+          {author, number, content.transactions[i].first}, log.n, position_of_segment(row), checked, &content.references};
+      DOORSTEP_ASSIGN(reasons[i], merge(space, std::move(transactions[i]), incoming, stands));
+    }
+    if (reasons[i] != Reason::none)
+      DOORSTEP_TRY(database_->run("INSERT OR REPLACE INTO quarantine(segment, item, reason) VALUES(?, ?, ?)", row,
+                                  static_cast<std::int64_t>(i), static_cast<int>(reasons[i])));
+    else if (merged && stands)
+      ++*merged;
+  }
+  DOORSTEP_TRY(remember_references(space, row, content.references));
+  return checked;
+}
+
+// References to positions that have not arrived, or that stand on another chain than those that have.
+Status Core::remember_references(SpaceState& space, std::int64_t row, const std::vector<Reference>& references) {
+  for (const auto& reference : references) {
+    if (const auto known = space.log_by_id.find(reference.log); known != space.log_by_id.end()) {
+      DOORSTEP_ASSIGN(const std::optional<Hash> hash, hash_at(space, space.logs.at(known->second), reference.position));
+      if (hash && shorten(*hash) == reference.hash) continue;
+    }
+    DOORSTEP_TRY(database_->run("INSERT OR IGNORE INTO unchecked(log, position, segment, hash) VALUES(?, ?, ?, ?)", reference.log,
+                                static_cast<std::int64_t>(reference.position), row, reference.hash));
+  }
+  return {};
+}
+
+// Those who referred to this position before it arrived are judged now. A branch may vindicate whom its sibling proved wrong.
+Status Core::judge_references_to(SpaceState& space, const LogState& log, Position position, const Hash& hash) {
+  std::vector<std::int64_t> again, settled;
   {
-    DOORSTEP_ASSIGN(Statement rows, database_->prepare("SELECT n, bytes FROM segment WHERE reason IN (1, 2) ORDER BY n"));
+    DOORSTEP_ASSIGN(Statement waiting, database_->prepare("SELECT segment, hash FROM unchecked WHERE log = ? AND position = ?"));
+    waiting.bind(1, log.head.name.root_id(space.id)).bind(2, static_cast<std::int64_t>(position));
+    for (;;) {
+      DOORSTEP_ASSIGN(const bool more, waiting.step());
+      if (!more) break;
+      const bool right = equal(waiting.column_blob(1), hash.view().first(16));
+      if (!right || log.head.name.branch) again.push_back(waiting.column_int(0));
+      if (right) settled.push_back(waiting.column_int(0));
+    }
+  }
+  for (const auto row : settled)
+    DOORSTEP_TRY(database_->run("DELETE FROM unchecked WHERE log = ? AND position = ? AND segment = ?", log.head.name.root_id(space.id),
+                                static_cast<std::int64_t>(position), row));
+  for (const auto row : again) DOORSTEP_TRY(recheck_segment(space, row));
+  return {};
+}
+
+// After the roster changed: what waited for a key or an entry is read again.
+Status Core::retry_quarantine(SpaceState& space) {
+  std::vector<std::int64_t> waiting;
+  {
+    DOORSTEP_ASSIGN(Statement rows, database_->prepare("SELECT n FROM segment WHERE reason IN (1, 2) ORDER BY n"));
     for (;;) {
       DOORSTEP_ASSIGN(const bool row, rows.step());
       if (!row) break;
-      if (space.logs.contains(log_of_segment(rows.column_int(0)))) waiting.push_back({rows.column_int(0), to_bytes(rows.column_blob(1))});
+      if (space.logs.contains(log_of_segment(rows.column_int(0)))) waiting.push_back(rows.column_int(0));
     }
   }
-  for (const auto& [row, bytes] : waiting) {
-    LogState& log = space.logs.at(log_of_segment(row));
-    const auto content = opened_segment(space, row);
-    if (!content || (*content)->roster_size > space.roster->size()) continue;
-    const SegmentContent opened = **content;
-    const DeviceNumber number = space.number_of(log.head.name.device);
-    Counter last = 0;
-    std::vector<Transaction> decoded;
-    std::vector<Reason> reasons;
-    for (const auto& numbered : opened.transactions) {
-      Decoder in(numbered.bytes);
-      decoded.push_back(get_transaction(in, {log.head.name.device, number, numbered.first}));
-      reasons.push_back(in.finish("transaction") ? Reason::none : Reason::unknown_encoding);
-      last = numbered.first + std::max<std::size_t>(decoded.back().operation_count(), 1) - 1;
-    }
-    if (opened.transactions.empty()) continue;
-    const auto first = static_cast<std::int64_t>(opened.transactions.front().first);
-    DOORSTEP_TRY(database_->run("UPDATE segment SET reason = 0, first = ?, last = ?, transactions = ? WHERE n = ?", first,
-                                static_cast<std::int64_t>(last), static_cast<std::int64_t>(decoded.size()), row));
-    DOORSTEP_TRY(database_->run("INSERT OR IGNORE INTO span(device, first, last, segment) VALUES(?, ?, ?, ?)", space.n << 32 | number,
-                                first, static_cast<std::int64_t>(last), row));
-    for (std::size_t i = 0; i < decoded.size(); ++i) {
-      if (reasons[i] == Reason::none) {
-        log.checked = log.checked || check_counts(space, decoded[i], opened.roster_size);
-        const Incoming incoming{
-            {log.head.name.device, number, opened.transactions[i].first}, log.n, position_of_segment(row), log.checked, &opened.references};
-        DOORSTEP_ASSIGN(reasons[i], merge(space, std::move(decoded[i]), incoming));
-      }
-      if (reasons[i] != Reason::none)
-        DOORSTEP_TRY(database_->run("INSERT OR REPLACE INTO quarantine(segment, item, reason) VALUES(?, ?, ?)", row,
-                                    static_cast<std::int64_t>(i), static_cast<int>(reasons[i])));
-    }
-  }
+  for (const auto row : waiting) DOORSTEP_TRY(retry_segment(space, row));
   return write_digest(space);
 }
 
-// ---- Logs as the session asks for them -----------------------------------------------------------------------------------------
+Status Core::retry_segment(SpaceState& space, std::int64_t row) {
+  LogState& log = space.logs.at(log_of_segment(row));
+  const Position at = position_of_segment(row);
+  const auto opened = opened_segment(space, row);
+  if (!opened || (*opened)->roster_size > space.roster->size()) return {};
+  const SegmentContent content = **opened;
+  const bool lies = content.roster_size != 0 && shorten(space.roster->hash_at(content.roster_size - 1)) != content.roster_head;
+  const Reason reason = lies ? Reason::corrupt : judge(space, log, at);
+  DOORSTEP_TRY(database_->run("UPDATE segment SET reason = ?, transactions = ? WHERE n = ?", static_cast<int>(reason),
+                              static_cast<std::int64_t>(content.transactions.size()), row));
+  if (lies) return {};
+  DOORSTEP_ASSIGN(const std::optional<Hash> hash, hash_at(space, log, at));
+  if (!hash) return Error(Code::corrupt, "a log has a gap");
+  DOORSTEP_ASSIGN(const std::int64_t checked, database_->query_int("SELECT checked FROM segment WHERE n = ?", row));
+  DOORSTEP_ASSIGN(const bool checked_now, take_in(space, log, row, *hash, content, checked != 0, nullptr));
+  return checked_now && checked == 0 ? check_reaches(space, log, at) : Status();
+}
 
-Result<std::optional<Hash>> Core::hash_at(SpaceState& space, const LogState& log, Position position) {
-  if (position == log.head.position) return std::optional(log.head.hash);
-  LogNumber n = log.n;
-  if (log.head.name.branch && position <= log.head.name.starts_after) {
-    const auto root = space.log_by_id.find(log.head.name.root_id(space.id));
-    if (root == space.log_by_id.end()) return std::optional<Hash>();
-    n = root->second;
+// A clock check at `position` has become readable: it stands before everything after it in that log.
+Status Core::check_reaches(SpaceState& space, LogState& log, Position position) {
+  for (Position later = position + 1; later <= log.head.position; ++later) {
+    const auto row = segment_row(log.n, later);
+    DOORSTEP_ASSIGN(const std::int64_t known, database_->query_int("SELECT checked FROM segment WHERE n = ?", row));
+    if (known != 0) return {};
+    DOORSTEP_TRY(database_->run("UPDATE segment SET checked = 1 WHERE n = ?", row));
+    DOORSTEP_TRY(recheck_segment(space, row));
   }
-  DOORSTEP_ASSIGN(Statement statement, database_->prepare("SELECT hash FROM segment WHERE n = ?"));
-  statement.bind(1, segment_row(n, position));
-  DOORSTEP_ASSIGN(const bool found, statement.step());
-  if (!found) return std::optional<Hash>();
-  DOORSTEP_ASSIGN(const Hash hash, statement.column_id<Hash>(0));
-  return std::optional(hash);
+  log.checked = true;
+  DOORSTEP_TRY(database_->run("UPDATE log SET checked = 1 WHERE n = ?", log.n));
+  for (auto& [n, branch] : space.logs)
+    if (branch.parent == log.n && branch.head.name.starts_after >= position)
+      DOORSTEP_TRY(check_reaches(space, branch, branch.head.name.starts_after));
+  return {};
 }
-
-Result<std::vector<SharedBytes>> Core::load_segments(SpaceState& space, const LogId& log_id, Position after, std::size_t bytes_max,
-                                                     const std::optional<ShortHash>& expect, bool* diverged) {
-  *diverged = false;
-  std::vector<SharedBytes> out;
-  const auto at = space.log_by_id.find(log_id);
-  if (at == space.log_by_id.end()) return out;
-  const LogState& log = space.logs.at(at->second);
-  if (expect && after > log.head.name.starts_after) {
-    DOORSTEP_ASSIGN(const std::optional<Hash> hash, hash_at(space, log, after));
-    if (!hash || shorten(*hash) != *expect) return *diverged = true, out;
-  }
-  DOORSTEP_ASSIGN(Statement rows, database_->prepare("SELECT bytes FROM segment WHERE n BETWEEN ? AND ? ORDER BY n"));
-  rows.bind(1, segment_row(log.n, std::max(after, log.head.name.starts_after) + 1)).bind(2, segment_row(log.n, log.head.position));
-  std::size_t bytes = 0;
-  while (bytes < bytes_max) {
-    DOORSTEP_ASSIGN(const bool row, rows.step());
-    if (!row) break;
-    out.push_back(std::make_shared<const Bytes>(to_bytes(rows.column_blob(0))));
-    bytes += out.back()->size();
-  }
-  return out;
-}
-
-std::vector<std::pair<Position, ShortHash>> Core::locator(SpaceState& space, const LogId& log_id) {
-  std::vector<std::pair<Position, ShortHash>> out;
-  const auto at = space.log_by_id.find(log_id);
-  if (at == space.log_by_id.end()) return out;
-  const LogState& log = space.logs.at(at->second);
-  Position step = 1;
-  for (Position position = log.head.position; position > log.head.name.starts_after; position -= std::min(step, position)) {
-    if (auto hash = hash_at(space, log, position); hash && *hash) out.emplace_back(position, shorten(**hash));
-    if (out.size() > 8) step *= 2;
-    if (position <= step) break;
-  }
-  return out;
-}
-
-Position Core::locate(SpaceState& space, const LogId& log_id, const std::vector<std::pair<Position, ShortHash>>& points) {
-  const auto at = space.log_by_id.find(log_id);
-  if (at == space.log_by_id.end()) return 0;
-  const LogState& log = space.logs.at(at->second);
-  Position agrees = log.head.name.starts_after;
-  for (const auto& [position, short_hash] : points) {
-    if (position <= agrees || position > log.head.position) continue;
-    if (auto hash = hash_at(space, log, position); hash && *hash && shorten(**hash) == short_hash) agrees = position;
-  }
-  return agrees;
-}
-
-Status Core::split(SpaceState& space, const LogId& log_id, Position position) {
-  const auto at = space.log_by_id.find(log_id);
-  if (at == space.log_by_id.end()) return {};
-  LogState& log = space.logs.at(at->second);
-  if (position >= log.head.position) return {};
-  return change([&]() -> Status {
-    DOORSTEP_ASSIGN(const std::optional<Hash> first, hash_at(space, log, position + 1));
-    if (!first) return Error(Code::corrupt, "a log has a gap");
-    LogState branch = log;
-    branch.head.name.branch = *first;
-    branch.head.name.starts_after = position;
-    branch.head.id = branch.head.name.id(space.id);
-    DOORSTEP_TRY(database_->run(
-        "INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
-        "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        space.n, branch.head.id, branch.head.name.device, branch.head.name.incarnation, *first, static_cast<std::int64_t>(position),
-        static_cast<std::int64_t>(branch.head.position), branch.head.hash, branch.checked ? 1 : 0));
-    branch.n = database_->last_insert_row_id();
-    const auto from = segment_row(log.n, position + 1), to = segment_row(log.n, log.head.position),
-               shift = segment_row(branch.n, 0) - segment_row(log.n, 0);
-    DOORSTEP_TRY(database_->run("UPDATE segment SET n = n + ? WHERE n BETWEEN ? AND ?", shift, from, to));
-    DOORSTEP_TRY(database_->run("UPDATE span SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
-    DOORSTEP_TRY(database_->run("UPDATE quarantine SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
-    DOORSTEP_TRY(database_->run("UPDATE unchecked SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
-    opened_.clear();
-    if (position > log.head.name.starts_after || position != 0) {
-      DOORSTEP_ASSIGN(const std::optional<Hash> head, hash_at(space, log, position));
-      log.head.hash = head ? *head : Hash{};
-    } else {
-      log.head.hash = Hash{};
-    }
-    log.head.position = position;
-    DOORSTEP_TRY(
-        database_->run("UPDATE log SET position = ?, hash = ? WHERE n = ?", static_cast<std::int64_t>(position), log.head.hash, log.n));
-    if (log.n == space.own_log) DOORSTEP_TRY(own_log_regressed(space));
-    space.log_by_id[branch.head.id] = branch.n;
-    space.logs.emplace(branch.n, std::move(branch));
-    return {};
-  });
-}
-
-// ---- Receipts ------------------------------------------------------------------------------------------------------------------
-
-Status Core::store_receipt(SpaceState& space, const LogId& log_id, Position position, const Receipt& receipt, const DeviceId& receipt_key) {
-  const auto at = space.log_by_id.find(log_id);
-  if (at == space.log_by_id.end()) return {};
-  DOORSTEP_ASSIGN(const std::optional<Hash> hash, hash_at(space, space.logs.at(at->second), position));
-  if (!hash) return Error(Code::protocol, "a receipt names a position that we do not have");
-  const Bytes statement = receipt_statement(receipt.store, space.id, log_id, position, *hash);
-  if (!verify(receipt_key, "doorstep/1/receipt", statement, receipt.signature))
-    return Error(Code::unauthenticated, "a receipt's signature does not hold: what was sent counts as not at the office");
-  return database_->run("INSERT OR REPLACE INTO receipt(log, store, position, hash, signature, receipt_key) VALUES(?, ?, ?, ?, ?, ?)",
-                        at->second, receipt.store, static_cast<std::int64_t>(position), *hash, receipt.signature, receipt_key);
-}
-
-Status Core::receipts_fall_back(const StoreId& store) { return database_->run("DELETE FROM receipt WHERE store <> ?", store); }
 
 }  // namespace doorstep

@@ -134,7 +134,18 @@ Status Core::choose_dictionary(KindId kind, ByteView sample) {
   return {};
 }
 
+// Nothing that stands touches it any more: it is gone like one that was never here.
+Status Core::delete_record(SpaceState& space, StoredRecord& stored) {
+  if (stored.row == 0) return {};
+  space.digest.remove(stored.digest);
+  for (const auto& [index, key] : stored.keys)
+    DOORSTEP_TRY(database_->run("DELETE FROM entry WHERE field = ? AND key = ? AND record = ?", index, ByteView(view(key)), stored.row));
+  DOORSTEP_TRY(database_->run("DELETE FROM conflict WHERE record = ?", stored.row));
+  return database_->run("DELETE FROM record WHERE n = ?", std::exchange(stored.row, 0));
+}
+
 Status Core::save_record(SpaceState& space, StoredRecord& stored) {
+  if (stored.record.marks().empty()) return delete_record(space, stored);
   Encoder plain;
   stored.record.encode(plain);
   const Hash digest = record_digest(stored.id, plain.bytes());

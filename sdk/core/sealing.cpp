@@ -70,27 +70,53 @@ Result<LogNumber> Core::ensure_own_log(SpaceState& space) {
   log.head.name.device = device();
   log.head.name.incarnation = random_->make<Incarnation>();
   log.head.id = log.head.name.id(space.id);
-  DOORSTEP_TRY(
-      database_->run("INSERT INTO log(space, id, device, incarnation, branch, starts_after, position, hash, checked) "
-                     "VALUES(?, ?, ?, ?, NULL, 0, 0, ?, 0)",
-                     space.n, log.head.id, log.head.name.device, log.head.name.incarnation, log.head.hash));
-  log.n = database_->last_insert_row_id();
+  DOORSTEP_TRY(insert_log(space, log));
   DOORSTEP_TRY(database_->run("UPDATE space SET own_log = ?, fresh_log = 0 WHERE n = ?", log.n, space.n));
   space.own_log = log.n;
   space.fresh_log = false;
-  space.log_by_id[log.head.id] = log.n;
-  const LogNumber n = log.n;
-  space.logs.emplace(n, std::move(log));
-  return n;
+  if (check_) check_->logged.erase(space.id);  // it stands in the old log
+  return log.n;
+}
+
+Status Core::insert_own(std::int64_t row, const SealedSegment& segment, std::size_t transactions, bool checked) {
+  DOORSTEP_ASSIGN(Statement insert,
+                  database_->prepare("INSERT INTO segment(n, hash, transactions, reason, checked, bytes) VALUES(?, ?, ?, 0, ?, ?)"));
+  insert.bind(1, row).bind(2, segment.hash).bind(3, static_cast<std::int64_t>(transactions));
+  insert.bind(4, checked ? 1 : 0).bind_borrowed(5, segment.bytes);
+  return insert.run();
+}
+
+// What was pending stands in a log now, where others judge it: its counters, and whether its clock was checked.
+Status Core::claim_own(SpaceState& space, LogState& log, std::int64_t row, const SegmentContent& content,
+                       const std::vector<CounterRange>& ranges) {
+  const DeviceNumber number = space.number_of(device());
+  bool again_all = false;
+  for (const auto& numbered : content.transactions) {
+    if (!log.checked && has_clock_check(numbered.bytes)) {
+      Decoder in(numbered.bytes);
+      log.checked = check_counts(space, get_transaction(in, {device(), number, numbered.first}), content.roster_size);
+    }
+    again_all = again_all || (!log.checked && claims_confirmed(numbered.bytes));
+  }
+  std::vector<Reason> reasons(ranges.size(), Reason::none);
+  std::set<RecordPlace> again;
+  DOORSTEP_TRY(claim_counters(space, number, row, log.head.hash, ranges, reasons, again));
+  for (std::size_t i = 0; i < reasons.size(); ++i) {
+    if (reasons[i] == Reason::none) continue;
+    again_all = true;
+    DOORSTEP_TRY(database_->run("INSERT INTO quarantine(segment, item, reason) VALUES(?, ?, ?)", row, static_cast<std::int64_t>(i),
+                                static_cast<int>(reasons[i])));
+  }
+  for (const auto& [record, kind] : again) DOORSTEP_TRY(evaluate_again(space, record, kind, {}));
+  return again_all ? recheck_segment(space, row) : Status();
 }
 
 Status Core::seal_pending(SpaceState& space) {
   struct Batch {
     SegmentContent content;
     std::size_t bytes = 0;
-    Counter last = 0;
+    std::vector<CounterRange> ranges;
     std::set<LogNumber> refers;
-    bool checks = false;
   };
   LogNumber own = 0;
   std::vector<SharedBytes> sealed;
@@ -106,25 +132,17 @@ Status Core::seal_pending(SpaceState& space) {
     batch.content.roster_head = shorten(space.roster->head());
     for (auto n : batch.refers)
       if (const auto at = space.logs.find(n); at != space.logs.end())
-        batch.content.references.push_back({at->second.head.id, at->second.head.position, shorten(at->second.head.hash)});
+        batch.content.references.push_back(
+            {at->second.head.name.root_id(space.id), at->second.head.position, shorten(at->second.head.hash)});
     std::sort(batch.content.references.begin(), batch.content.references.end());
     const SegmentPlace place{log.head.name.root_id(space.id), log.head.position + 1, log.head.hash};
     DOORSTEP_ASSIGN(SealedSegment segment,
                     seal_segment(place, epoch, epoch_entry, batch.content, space.keys, identity_->secret_key, compressor_));
-    DOORSTEP_ASSIGN(Statement insert,
-                    database_->prepare(
-                        "INSERT INTO segment(n, hash, first, last, transactions, reason, checked, bytes) VALUES(?, ?, ?, ?, ?, 0, ?, ?)"));
     const auto row = segment_row(own, place.position);
-    insert.bind(1, row).bind(2, segment.hash).bind(3, static_cast<std::int64_t>(batch.content.transactions.front().first));
-    insert.bind(4, static_cast<std::int64_t>(batch.last)).bind(5, static_cast<std::int64_t>(batch.content.transactions.size()));
-    insert.bind(6, log.checked ? 1 : 0).bind_borrowed(7, segment.bytes);
-    DOORSTEP_TRY(insert.run());
-    DOORSTEP_TRY(
-        database_->run("INSERT INTO span(device, first, last, segment) VALUES(?, ?, ?, ?)", space.n << 32 | space.number_of(device()),
-                       static_cast<std::int64_t>(batch.content.transactions.front().first), static_cast<std::int64_t>(batch.last), row));
+    DOORSTEP_TRY(insert_own(row, segment, batch.content.transactions.size(), log.checked));
     log.head.position = place.position;
     log.head.hash = segment.hash;
-    log.checked = log.checked || batch.checks;
+    DOORSTEP_TRY(claim_own(space, log, row, batch.content, batch.ranges));
     if (first_position == 0) first_position = place.position;
     sealed.push_back(std::make_shared<const Bytes>(std::move(segment.bytes)));
     batch = Batch{};
@@ -150,8 +168,7 @@ Status Core::seal_pending(SpaceState& space) {
           DOORSTEP_TRY(flush(batch));
         batch.bytes += transaction.bytes.size();
         batch.refers.insert(refers.begin(), refers.end());
-        batch.checks = batch.checks || has_clock_check(transaction.bytes);
-        batch.last = i + 1 < transactions.size() ? transactions[i + 1].first - 1 : last;
+        batch.ranges.push_back({transaction.first, i + 1 < transactions.size() ? transactions[i + 1].first - 1 : last});
         batch.content.transactions.push_back(std::move(transaction));
       }
     }
@@ -191,7 +208,7 @@ Status Core::readmit_pending(SpaceState& space) {
       }
     }
   }
-  for (const auto& [record, kind] : touched) DOORSTEP_TRY(evaluate_again(space, record, kind));
+  for (const auto& [record, kind] : touched) DOORSTEP_TRY(evaluate_again(space, record, kind, {}));
   return write_digest(space);
 }
 

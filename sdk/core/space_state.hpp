@@ -18,6 +18,7 @@ namespace doorstep {
 struct LogState {
   LogNumber n = 0;
   LogHead head;
+  LogNumber parent = 0;  ///< The log that a branch leaves.
   bool checked = false;
 };
 

@@ -20,7 +20,9 @@ CREATE TABLE space_state(space INTEGER PRIMARY KEY, last_counter INTEGER NOT NUL
 CREATE TABLE roster(space INTEGER, position INTEGER, entry BLOB NOT NULL, PRIMARY KEY(space, position)) WITHOUT ROWID;
 CREATE TABLE log(
   n INTEGER PRIMARY KEY, space INTEGER NOT NULL, id BLOB NOT NULL, device BLOB NOT NULL, incarnation BLOB NOT NULL,
-  branch BLOB, starts_after INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,
+  branch BLOB, starts_after INTEGER NOT NULL,
+  parent INTEGER NOT NULL,           -- the log that a branch leaves; 0: none
+  position INTEGER NOT NULL, hash BLOB NOT NULL,
   checked INTEGER NOT NULL,          -- 1: a clock check against a named peer stands in it
   UNIQUE(space, id));
 -- The relay's word for our segments and those that we carry.
@@ -28,13 +30,15 @@ CREATE TABLE receipt(log INTEGER PRIMARY KEY, store BLOB NOT NULL, position INTE
   signature BLOB NOT NULL, receipt_key BLOB NOT NULL);
 CREATE TABLE segment(
   n INTEGER PRIMARY KEY,             -- log << 32 | position
-  hash BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, transactions INTEGER NOT NULL,
+  hash BLOB NOT NULL, transactions INTEGER NOT NULL,
   reason INTEGER NOT NULL,           -- 0 merged, else why it is in quarantine
   checked INTEGER NOT NULL,          -- log.checked before it
   bytes BLOB NOT NULL);
 CREATE INDEX segment_quarantined ON segment(reason) WHERE reason <> 0;
--- Which segment holds which counters of which device (space << 32 | device number).
+-- Which segment holds which counters of which device (space << 32 | device number); ranges do not overlap.
 CREATE TABLE span(device INTEGER, first INTEGER, last INTEGER NOT NULL, segment INTEGER NOT NULL, PRIMARY KEY(device, first)) WITHOUT ROWID;
+-- Readable transactions that share a counter with one in a segment of smaller hash (MERGE.md, section 1).
+CREATE TABLE void(device INTEGER, first INTEGER, segment INTEGER, last INTEGER NOT NULL, PRIMARY KEY(device, first, segment)) WITHOUT ROWID;
 CREATE TABLE quarantine(segment INTEGER, item INTEGER, reason INTEGER NOT NULL, PRIMARY KEY(segment, item)) WITHOUT ROWID;
 -- Transactions of ours that are in no segment yet.
 CREATE TABLE pending(n INTEGER PRIMARY KEY, space INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
@@ -47,9 +51,7 @@ CREATE TABLE draft(id BLOB PRIMARY KEY, kind TEXT NOT NULL, json TEXT NOT NULL) 
 CREATE TABLE dictionary(n INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 CREATE TABLE proposal(space INTEGER, hash BLOB, bytes BLOB NOT NULL, PRIMARY KEY(space, hash)) WITHOUT ROWID;
 -- References to positions that have not arrived: their hash is checked when they do.
-CREATE TABLE unchecked(log BLOB, position INTEGER, hash BLOB NOT NULL, segment INTEGER, PRIMARY KEY(log, position, segment)) WITHOUT ROWID;
--- Segments whose records must be evaluated again (a durable to-do list; the state digest is valid when it is empty).
-CREATE TABLE recheck(segment INTEGER PRIMARY KEY);
+CREATE TABLE unchecked(log BLOB, position INTEGER, segment INTEGER, hash BLOB NOT NULL, PRIMARY KEY(log, position, segment)) WITHOUT ROWID;
 )sql";
 
 constexpr Migration steps[] = {{version_1, nullptr}};

@@ -211,7 +211,7 @@ Status Write::Data::finish_transaction() {
   const DeviceNumber own = space.number_of(core.device());
   Transaction transaction;
   transaction.time = core.claim_time();
-  if (transaction.time.confirmed) transaction.clock_check = core.take_unlogged_check();
+  if (transaction.time.confirmed) transaction.clock_check = core.take_unlogged_check(space.id);
   transaction.note = note;
   const Core::Incoming incoming{{core.device(), own, first}, 0, 0, true, nullptr};
   for (auto& record : records) {

@@ -1,0 +1,261 @@
+// Replicas that hold the same segments and roster hold the same state (DESIGN invariant 3), whoever wrote them and in whatever order
+// they came: hostile devices that use counters twice, name what they cannot have seen, fork their logs; cuts and roles that come
+// late or early; rosters that come after the segments that rest on them.
+#include <map>
+
+#include "sdk/core/core.hpp"
+#include "sync/codec.hpp"
+#include "sync/founding.hpp"
+#include "tests/sdk/replica_fixture.hpp"
+#include "tests/sync/roster_fixture.hpp"
+
+namespace doorstep {
+namespace {
+
+using test::Device;
+using test::SeededRandom;
+
+struct Piece {  // what arrives: a segment of a log, or a roster entry
+  LogName name;
+  Position position = 0;
+  Bytes bytes;
+  bool splits = false;  // as a second branch: the reader's log has to be split before it
+};
+
+// One history by several devices: their logs, and the roster entries that judge them.
+class History {
+ public:
+  History(Core& desk, const SpaceId& id, std::uint64_t seed) : random_(seed), desk_(desk), space_(desk.spaces().at(id)) {
+    for (int i = 0; i < 3; ++i) authors_.emplace_back(random_);
+    for (auto& author : authors_) admit(author);
+    setup_size_ = space_.roster->size();
+    roster_ = *space_.roster;
+  }
+
+  void write() {
+    for (const auto& author : authors_)
+      for (int incarnation = 0; incarnation < 3; ++incarnation) write_log(author);
+    // The second author loses the right to resolve or gains it, the third is cut: somewhere in the middle of their logs.
+    judge(role_entry(*roster_, space_.keys, desk_.identity(), authors_[1].id(), pick(2) ? "member" : "town_clerk",
+                     rights_read | rights_append, positions_of(authors_[1]), random_));
+    judge(cut_entry(*roster_, space_.keys, desk_.identity(), authors_[2].id(), positions_of(authors_[2]), CutReason::lost, "", random_));
+  }
+
+  std::vector<std::vector<Piece>> logs;  // each in its order; roster entries are the first "log"
+  Position setup_size() const { return setup_size_; }
+  std::uint64_t pick(std::uint64_t below) { return random_.make<FixedBytes<struct PickTag, 8>>().data[0] % below; }
+  SeededRandom& random() { return random_; }
+
+ private:
+  void admit(const Device& author) {
+    auto invited = invite_entry(*space_.roster, space_.keys, desk_.identity(),
+                                {.role = "member", .rights = 3, .expires_ms = 0, .relays = {}}, random_);
+    ASSERT_OK(invited);
+    ASSERT_OK(desk_.append_own_entry(space_, invited->entry));
+    auto request = JoinRequest::make(invited->invitation, space_.id, author.identity, author.keys, {"x", ""});
+    ASSERT_OK(request);
+    auto admitted = admit_entry(*space_.roster, space_.keys, desk_.identity(), *request, "member", "x");
+    ASSERT_OK(admitted);
+    ASSERT_OK(desk_.append_own_entry(space_, *admitted));
+  }
+
+  void judge(Result<Bytes> entry) {
+    ASSERT_OK(entry);
+    ASSERT_OK(roster_->append(*entry));
+    if (logs.empty() || logs.front().front().position != 0) logs.insert(logs.begin(), std::vector<Piece>());
+    logs.front().push_back({{}, 0, *entry, false});
+  }
+
+  std::vector<LogPosition> positions_of(const Device& author) {
+    std::vector<LogPosition> out;
+    for (const auto& [root, hashes] : hashes_) {
+      if (owners_.at(root) != author.id() || hashes.empty() || pick(3) == 0) continue;
+      const auto at = pick(hashes.size());
+      out.push_back({root, at + 1, hashes[at]});
+    }
+    return out;
+  }
+
+  Operation operation(Counter first, DeviceNumber number) {
+    Operation out;
+    out.address.field = field_id(900, static_cast<Gate>(pick(4)));
+    out.value = static_cast<std::int64_t>(pick(3));
+    std::set<Dot> names;
+    for (auto n = pick(4); n > 0; --n) {
+      const Dot dot{static_cast<DeviceNumber>(1 + pick(3)), 1 + pick(14)};
+      if (dot.device != number || dot.counter < first) names.insert(dot);
+    }
+    out.supersedes.assign(names.begin(), names.end());
+    return out;
+  }
+
+  Transaction transaction(const Device& author, DeviceNumber number, Counter first) {
+    Transaction out;
+    out.time = {static_cast<std::int64_t>(1'773'500'000'000 + pick(5) * 1000), 0, pick(2) == 0};
+    if (pick(3) == 0) out.clock_check = ClockCheck{decltype(ClockCheck::peer)::from(relay_key().view()), 0};
+    std::set<RecordId> changed;
+    for (auto changes = 1 + pick(2); changes > 0; --changes) {
+      RecordChange change;
+      change.kind = desk_.schema().kind("person")->id;
+      change.creates = changed.empty() && pick(2) == 0;
+      change.record = change.creates ? make_record_id(author.id(), first, 0) : make_record_id(authors_[pick(3)].id(), 1 + pick(4), 0);
+      if (!changed.insert(change.record).second) continue;
+      std::set<FieldId> fields;
+      for (auto operations = 1 + pick(2); operations > 0; --operations) {
+        Operation made = operation(first, number);
+        if (fields.insert(made.address.field).second) change.operations.push_back(std::move(made));
+      }
+      out.changes.push_back(std::move(change));
+    }
+    return out;
+  }
+  TransportPublicKey relay_key() const { return roster_->relays().front().key; }
+
+  SegmentContent content(const Device& author, DeviceNumber number) {
+    SegmentContent out;
+    out.roster_size = pick(2) ? setup_size_ : roster_->size();
+    out.roster_head = shorten(roster_->hash_at(out.roster_size - 1));
+    for (const auto& [root, hashes] : hashes_) {
+      if (pick(2) == 0) continue;
+      const auto at = pick(hashes.size() + 1);  // also one that is not there yet
+      out.references.push_back({root, at + 1, pick(6) == 0 || at == hashes.size() ? ShortHash{{9}} : shorten(hashes[at])});
+    }
+    std::sort(out.references.begin(), out.references.end());
+    Counter next = 1 + pick(8);
+    for (auto n = 1 + pick(3); n > 0; --n) {
+      const Transaction made = transaction(author, number, next);
+      Encoder bytes;
+      put_transaction(bytes, made, {author.id(), number, next});
+      out.transactions.push_back({next, bytes.take()});
+      next += made.operation_count() + pick(2);
+    }
+    return out;
+  }
+
+  SealedSegment seal(const Device& author, DeviceNumber number, const LogId& root, Position position, const Hash& previous) {
+    const auto epoch = roster_->newest_epoch();
+    auto sealed = seal_segment({root, position, previous}, epoch, *roster_->epoch_entry_hash(epoch), content(author, number), space_.keys,
+                               author.identity.secret_key, compressor_);
+    EXPECT_TRUE(sealed);
+    return std::move(*sealed);
+  }
+
+  void write_log(const Device& author) {
+    const DeviceNumber number = space_.number_of(author.id());
+    LogName name{author.id(), random_.make<Incarnation>(), {}, 0};
+    const LogId root = name.id(space_.id);
+    std::vector<Piece> log;
+    Hash previous;
+    owners_[root] = author.id();
+    for (Position position = 1; position <= 1 + pick(3); ++position) {
+      SealedSegment segment = seal(author, number, root, position, previous);
+      log.push_back({name, position, segment.bytes, false});
+      if (pick(4) == 0) {  // a second segment at this position: a branch of its own
+        SealedSegment other = seal(author, number, root, position, previous);
+        LogName branch = name;
+        branch.branch = other.hash;
+        branch.starts_after = position - 1;
+        log.push_back({branch, position, other.bytes, true});
+      }
+      previous = segment.hash;
+      hashes_[root].push_back(segment.hash);
+    }
+    logs.push_back(std::move(log));
+  }
+
+  SeededRandom random_;
+  Core& desk_;
+  SpaceState& space_;
+  Compressor compressor_;
+  std::optional<Roster> roster_;
+  Position setup_size_ = 0;
+  std::vector<Device> authors_;
+  std::map<LogId, std::vector<Hash>> hashes_;
+  std::map<LogId, DeviceId> owners_;
+};
+
+// Delivers the history to a reader, the logs mixed in an order of its own.
+// `splits`: it followed each log to its end, and learns of a branch as a session does, by splitting the log.
+void deliver(Core& core, const SpaceId& id, const std::vector<std::vector<Piece>>& logs, Position roster_size, SeededRandom& random,
+             bool splits) {
+  std::map<LogId, LogName> continued;  // what stands under a root now
+  std::vector<std::size_t> next(logs.size(), 0);
+  for (;;) {
+    std::vector<std::size_t> open;
+    for (std::size_t i = 0; i < logs.size(); ++i)
+      if (next[i] < logs[i].size()) open.push_back(i);
+    if (open.empty()) return;
+    const auto chosen = open[random.make<FixedBytes<struct ChoiceTag, 1>>().data[0] % open.size()];
+    const Piece& piece = logs[chosen][next[chosen]++];
+    SpaceState& space = core.spaces().at(id);
+    if (piece.position == 0) {
+      auto added = core.append_roster(space, roster_size++, {piece.bytes});
+      ASSERT_OK(added);
+      continue;
+    }
+    LogName name = piece.name;
+    const LogId root = name.root_id(id);
+    if (splits && !piece.splits && continued.contains(root)) name = continued.at(root);
+    if (splits && piece.splits) {
+      const LogState log = space.logs.at(
+          space.log_by_id.at((continued.contains(root) ? continued.at(root) : LogName{name.device, name.incarnation, {}, 0}).id(id)));
+      const auto next_hash = *core.hash_at(space, log, name.starts_after + 1);
+      ASSERT_TRUE(next_hash);
+      ASSERT_OK(core.split(space, log.head.id, name.starts_after));
+      continued[root] = {name.device, name.incarnation, *next_hash, name.starts_after};
+    }
+    const auto stored = core.append_segments(space, name, piece.position, {piece.bytes}, nullptr);
+    ASSERT_EQ(stored.refused, Code::ok) << code_name(stored.refused);
+    const auto again = core.append_segments(core.spaces().at(id), name, piece.position, {piece.bytes}, nullptr);
+    ASSERT_EQ(again.refused, Code::ok);
+  }
+}
+
+std::map<RecordId, Bytes> records_of(Core& core, const SpaceId& id) {
+  std::map<RecordId, Bytes> out;
+  SpaceState& space = core.spaces().at(id);
+  auto rows = core.database().prepare("SELECT id FROM record");
+  std::vector<RecordId> ids;
+  while (*rows->step()) ids.push_back(*rows->column_id<RecordId>(0));
+  for (const auto& record : ids) {
+    Encoder encoder;
+    (*core.load_record(space, record, 0))->record.encode(encoder);
+    out[record] = encoder.take();
+  }
+  return out;
+}
+
+TEST(ConvergenceProperty, AnyOrderOfArrivalEndsInTheSameState) {
+  FakeClock clock;
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    TemporaryDirectory directory;
+    SpaceId id;
+    auto options = cheap_options(directory / "desk", &clock);
+    auto desk = Replica::create(options, "passphrase");
+    ASSERT_OK(desk);
+    RelayAddress relay;
+    relay.key.data[0] = 1;
+    auto founded = desk->found({.name = "村", .role = "town_clerk", .label = "吴", .relays = {{relay.key, {"127.0.0.1:1"}}}});
+    ASSERT_OK(founded);
+    id = *founded;
+    History history(*desk->core(), id, seed);
+    for (const char* name : {"a", "b"})
+      std::filesystem::copy(directory / "desk", directory / name, std::filesystem::copy_options::recursive);
+    history.write();
+    std::vector<Replica> readers;
+    for (const char* name : {"a", "b"}) {
+      auto reader = Replica::open(cheap_options(directory / name, &clock), "passphrase");
+      ASSERT_OK(reader);
+      readers.push_back(std::move(*reader));
+      ASSERT_NO_FATAL_FAILURE(deliver(*readers.back().core(), id, history.logs, history.setup_size(), history.random(), name[0] == 'b'));
+      const Status verified = readers.back().verify();
+      ASSERT_TRUE(verified.ok()) << verified.error().message();
+    }
+    ASSERT_EQ(records_of(*readers[0].core(), id), records_of(*readers[1].core(), id));
+    ASSERT_EQ(*readers[0].state_digest(id), *readers[1].state_digest(id));
+  }
+}
+
+}  // namespace
+}  // namespace doorstep
