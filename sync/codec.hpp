@@ -41,17 +41,22 @@ Enumerated<Last, E> enumerated(E& value) {
   return {value};
 }
 
+/// LEB128 in its shortest form.
+inline void put_varint(Bytes& out, std::uint64_t value) {
+  for (; value >= 0x80; value >>= 7) out.push_back(static_cast<std::uint8_t>(value | 0x80));
+  out.push_back(static_cast<std::uint8_t>(value));
+}
+
 class Encoder : public cereal::OutputArchive<Encoder, cereal::AllowEmptyClassElision> {
  public:
   Encoder() : cereal::OutputArchive<Encoder, cereal::AllowEmptyClassElision>(this) {}
+  /// Expects about so many bytes.
+  explicit Encoder(std::size_t bytes) : Encoder() { out_.reserve(bytes); }
 
   void put_u8(std::uint8_t byte) { out_.push_back(byte); }
   void put_varint(std::uint64_t value) {
-    while (value >= 0x80) {
-      out_.push_back(static_cast<std::uint8_t>(value | 0x80));
-      value >>= 7;
-    }
-    out_.push_back(static_cast<std::uint8_t>(value));
+    if (value < 0x80) return out_.push_back(static_cast<std::uint8_t>(value));
+    doorstep::put_varint(out_, value);
   }
   void put_zigzag(std::int64_t value) { put_varint(static_cast<std::uint64_t>(value) << 1 ^ static_cast<std::uint64_t>(value >> 63)); }
   void put_raw(ByteView bytes) { append(out_, bytes); }

@@ -5,6 +5,7 @@
 #include <zstd_errors.h>
 
 #include <string>
+#include <utility>
 
 namespace doorstep {
 
@@ -15,9 +16,22 @@ struct Compressor::State {
     ZSTD_freeCCtx(compress);
     ZSTD_freeDCtx(decompress);
   }
-  ZSTD_CCtx* cctx() {
+  // Setting a context up costs as much as packing a small record, so it keeps its last set-up.
+  const ZSTD_CDict* dictionary = nullptr;
+  int level = 0;
+  bool set_up = false;
+  ZSTD_CCtx* cctx(int wanted_level, const ZSTD_CDict* wanted_dictionary) {
     if (!compress) compress = ZSTD_createCCtx();
     DOORSTEP_CHECK(compress != nullptr);
+    if (std::exchange(set_up, true) && level == wanted_level && dictionary == wanted_dictionary) {
+      ZSTD_CCtx_reset(compress, ZSTD_reset_session_only);
+      return compress;
+    }
+    ZSTD_CCtx_reset(compress, ZSTD_reset_session_and_parameters);
+    ZSTD_CCtx_setParameter(compress, ZSTD_c_compressionLevel, level = wanted_level);
+    ZSTD_CCtx_setParameter(compress, ZSTD_c_checksumFlag, 0);
+    ZSTD_CCtx_setParameter(compress, ZSTD_c_dictIDFlag, 0);
+    ZSTD_CCtx_refCDict(compress, dictionary = wanted_dictionary);
     return compress;
   }
   ZSTD_DCtx* dctx() {
@@ -44,19 +58,11 @@ Result<std::size_t> plain_size(ByteView packed, std::size_t plain_bytes_max) {
   return static_cast<std::size_t>(size);
 }
 
-void set_frame_format(ZSTD_CCtx* context, int level) {
-  ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
-  ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0);
-  ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0);
-}
-
 }  // namespace
 
 Bytes Compressor::compress(ByteView plain, int level) {
   Bytes out(ZSTD_compressBound(plain.size()));
-  ZSTD_CCtx_reset(state_->cctx(), ZSTD_reset_session_and_parameters);
-  set_frame_format(state_->cctx(), level);
-  const auto size = ZSTD_compress2(state_->cctx(), out.data(), out.size(), plain.data(), plain.size());
+  const auto size = ZSTD_compress2(state_->cctx(level, nullptr), out.data(), out.size(), plain.data(), plain.size());
   DOORSTEP_CHECK(!ZSTD_isError(size));
   out.resize(size);
   return out;
@@ -103,12 +109,9 @@ Dictionary& Dictionary::operator=(Dictionary&&) noexcept = default;
 
 void Dictionary::compress(Compressor& with, ByteView plain, Bytes& out) const {
   auto& state = *state_;
-  ZSTD_CCtx* context = with.state_->cctx();
   if (!state.compress) state.compress = ZSTD_createCDict(state.content.data(), state.content.size(), state.level);
   DOORSTEP_CHECK(state.compress != nullptr);
-  ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters);
-  set_frame_format(context, state.level);
-  ZSTD_CCtx_refCDict(context, state.compress);
+  ZSTD_CCtx* const context = with.state_->cctx(state.level, state.compress);
   const auto before = out.size();
   out.resize(before + ZSTD_compressBound(plain.size()));
   const auto size = ZSTD_compress2(context, out.data() + before, out.size() - before, plain.data(), plain.size());

@@ -182,13 +182,13 @@ bool Record::created() const {
   return std::any_of(marks_.begin(), marks_.end(), [](const Mark& mark) { return mark.creates; });
 }
 
-Register& Record::at(const Address& address) {
+Register& Record::at(Address address) {
   // Operations mostly come in the order of addresses, on a new record: the end is the usual place.
-  if (registers_.empty() || registers_.back().address < address) return registers_.emplace_back(Register{address, {}, {}});
+  if (registers_.empty() || registers_.back().address < address) return registers_.emplace_back(Register{std::move(address), {}, {}});
   const auto at =
       std::lower_bound(registers_.begin(), registers_.end(), address, [](const Register& r, const Address& a) { return r.address < a; });
   if (at != registers_.end() && at->address == address) return *at;
-  return *registers_.insert(at, Register{address, {}, {}});
+  return *registers_.insert(at, Register{std::move(address), {}, {}});
 }
 
 namespace {
@@ -250,11 +250,11 @@ bool Record::can_apply(const MarkedOperations& transaction, const Arrived& arriv
   return true;
 }
 
-void Record::apply_operation(std::uint32_t mark, const PlacedOperation& placed) {
-  const Operation& operation = placed.operation;
-  Register& reg = at(operation.address);
-  Sibling added{mark, placed.offset, 1, operation.value, {}};
-  Closing closing(gate_of(operation.address.field), marks_[mark].resolves, marks_[mark].approves);
+void Record::apply_operation(std::uint32_t mark, PlacedOperation& placed) {
+  Operation& operation = placed.operation;
+  Register& reg = at(std::move(operation.address));
+  Sibling added{mark, placed.offset, 1, std::move(operation.value), {}};
+  Closing closing(gate_of(reg.address.field), marks_[mark].resolves, marks_[mark].approves);
   added.supersedes.reserve(operation.supersedes.size());
   for (const auto& named : operation.supersedes) {
     const auto& seen = added.supersedes.emplace_back(Superseded{named, causal(reg, named)});
@@ -269,12 +269,17 @@ void Record::apply_operation(std::uint32_t mark, const PlacedOperation& placed) 
     };
     std::erase_if(reg.siblings, [&](const Sibling& each) { return closing.closes(marks_[each.mark].approves) && is_named(dot(each)); });
   }
+  if (reg.siblings.empty()) {
+    reg.siblings.reserve(1);
+    reg.siblings.push_back(std::move(added));
+    return;
+  }
   const auto place = std::upper_bound(reg.siblings.begin(), reg.siblings.end(), added,
                                       [&](const Sibling& a, const Sibling& b) { return dot(a) < dot(b); });
   reg.siblings.insert(place, std::move(added));
 }
 
-Record::Outcome Record::apply(const MarkedOperations& transaction, const Arrived& arrived) {
+Record::Outcome Record::apply(MarkedOperations transaction, const Arrived& arrived) {
   if (transaction.quarantined) return is_awaited(transaction) ? Outcome::replay : Outcome::unchanged;
   const auto place = std::lower_bound(marks_.begin(), marks_.end(), transaction.mark, mark_before);
   if (place != marks_.end() && !mark_before(transaction.mark, *place)) return Outcome::unchanged;
@@ -287,7 +292,7 @@ Record::Outcome Record::apply(const MarkedOperations& transaction, const Arrived
         if (each.mark >= index) ++each.mark;
   marks_.insert(place, transaction.mark);
   if (registers_.empty()) registers_.reserve(transaction.operations.size());
-  for (const auto& placed : transaction.operations) apply_operation(index, placed);
+  for (auto& placed : transaction.operations) apply_operation(index, placed);
   return Outcome::applied;
 }
 

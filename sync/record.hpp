@@ -83,7 +83,7 @@ class Record {
 
   /// The same state as evaluate() of what made this one and `transaction`, or Outcome::replay. A change of standing (a cut, a role,
   /// an adoption) is not an arrival: the body evaluates again.
-  Outcome apply(const MarkedOperations& transaction, const Arrived& arrived);
+  Outcome apply(MarkedOperations transaction, const Arrived& arrived);
   /// Any order, duplicates welcome.
   static Record evaluate(KindId kind, std::vector<MarkedOperations> transactions);
 
@@ -107,12 +107,12 @@ class Record {
   bool operator==(const Record&) const = default;
 
  private:
-  Register& at(const Address& address);
+  Register& at(Address address);
   const Sibling* sibling(const Register& reg, const Dot& named) const;
   std::uint32_t causal(const Register& reg, const Dot& named) const;
   bool is_awaited(const MarkedOperations& transaction) const;
   bool can_apply(const MarkedOperations& transaction, const Arrived& arrived) const;
-  void apply_operation(std::uint32_t mark, const PlacedOperation& placed);
+  void apply_operation(std::uint32_t mark, PlacedOperation& placed);
   Register get_register(Decoder& in) const;
 
   KindId kind_ = 0;

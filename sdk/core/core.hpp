@@ -23,6 +23,7 @@
 #include "sdk/driver/turn.hpp"
 #include "sdk/store/database.hpp"
 #include "sdk/store/vault.hpp"
+#include "sync/codec.hpp"
 #include "sync/compress.hpp"
 
 namespace doorstep {
@@ -269,6 +270,10 @@ class Core : public std::enable_shared_from_this<Core> {
     ~DictionarySample() { wipe(bytes); }
   };
   std::map<KindId, DictionarySample> dictionary_samples_;
+
+  // Memory that one save leaves to the next.
+  Encoder plain_{1024};
+  Bytes body_;
 
   // The last segments that were opened: evaluation and history often ask for neighbours.
   struct OpenedSegment {

@@ -146,7 +146,7 @@ Status Core::merge_change(SpaceState& space, const Mark& mark, RecordChange chan
       DOORSTEP_TRY(
           drop_unproven(space, {change.record, change.kind}, marked.operations.back().operation, mark.device, *incoming.references));
   }
-  const auto outcome = loaded->record.apply(marked, [&](const Dot& dot) { return arrived(space, dot); });
+  const auto outcome = loaded->record.apply(std::move(marked), [&](const Dot& dot) { return arrived(space, dot); });
   if (outcome == Record::Outcome::unchanged) return {};
   if (outcome == Record::Outcome::replay) {
     std::vector<Dot> dots{{mark.device, mark.first}};

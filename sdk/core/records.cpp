@@ -146,9 +146,10 @@ Status Core::delete_record(SpaceState& space, StoredRecord& stored) {
 
 Status Core::save_record(SpaceState& space, StoredRecord& stored) {
   if (stored.record.marks().empty()) return delete_record(space, stored);
-  Encoder plain;
-  stored.record.encode(plain);
-  const Hash digest = record_digest(stored.id, plain.bytes());
+  plain_.clear();
+  stored.record.encode(plain_);
+  const Bytes& plain = plain_.bytes();
+  const Hash digest = record_digest(stored.id, plain);
   if (stored.row != 0) {
     if (digest == stored.digest) return {};
     space.digest.remove(stored.digest);
@@ -159,26 +160,25 @@ Status Core::save_record(SpaceState& space, StoredRecord& stored) {
   const KindId kind = stored.record.kind();
   auto dictionary = dictionaries_.find(kind);
   if (dictionary == dictionaries_.end()) {
-    DOORSTEP_TRY(choose_dictionary(kind, plain.bytes()));
+    DOORSTEP_TRY(choose_dictionary(kind, plain));
     dictionary = dictionaries_.find(kind);
   }
-  Encoder head;
   const bool pack = dictionary != dictionaries_.end() && plain.size() >= worth_packing_bytes;
-  head.put_varint(pack ? kind : 0);
-  Bytes body = head.take();
+  body_.clear();
+  put_varint(body_, pack ? kind : 0);
   if (pack)
-    dictionary->second.compress(compressor_, plain.bytes(), body);
+    dictionary->second.compress(compressor_, plain, body_);
   else
-    append(body, plain.bytes());
+    append(body_, plain);
 
   if (stored.row == 0) {
     DOORSTEP_ASSIGN(stored.row, next_row(space, stored.record.kind()));
     DOORSTEP_ASSIGN(Statement insert, database_->prepare("INSERT INTO record(n, id, body) VALUES(?, ?, ?)"));
-    insert.bind(1, stored.row).bind_borrowed(2, stored.id.view()).bind_borrowed(3, body);
+    insert.bind(1, stored.row).bind_borrowed(2, stored.id.view()).bind_borrowed(3, body_);
     DOORSTEP_TRY(insert.run());
   } else {
     DOORSTEP_ASSIGN(Statement update, database_->prepare("UPDATE record SET body = ? WHERE n = ?"));
-    update.bind_borrowed(1, body).bind(2, stored.row);
+    update.bind_borrowed(1, body_).bind(2, stored.row);
     DOORSTEP_TRY(update.run());
   }
 

@@ -11,11 +11,14 @@ namespace doorstep {
 namespace {
 constexpr std::size_t chunk_plain_bytes_max = 4u << 20;
 constexpr std::size_t worth_packing_bytes = 512;
+constexpr int pending_level = -3;  // zstd's fast levels: it is packed for a while only
 }  // namespace
 
 // chunk: u8 (0 plain, 1 zstd); count, (gap, bytes) each
 Bytes Core::encode_chunk(const std::vector<NumberedTransaction>& transactions, Compressor& compressor) {
-  Encoder out;
+  std::size_t size = 8;
+  for (const auto& transaction : transactions) size += transaction.bytes.size() + 8;
+  Encoder out(size);
   out.put_varint(transactions.size());
   Counter last = 0;
   for (const auto& transaction : transactions) {
@@ -25,7 +28,7 @@ Bytes Core::encode_chunk(const std::vector<NumberedTransaction>& transactions, C
   }
   const bool pack = out.size() >= worth_packing_bytes;
   Bytes bytes{static_cast<std::uint8_t>(pack ? 1 : 0)};
-  append(bytes, pack ? compressor.compress(out.bytes(), 1) : out.bytes());
+  append(bytes, pack ? compressor.compress(out.bytes(), pending_level) : out.bytes());
   return bytes;
 }
 

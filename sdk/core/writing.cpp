@@ -22,6 +22,13 @@ struct WrittenRecord {
   bool creates = false;
   std::vector<Operation> operations;
 
+  /// Fields are mostly set in the order of the schema: the next one is looked at before all others.
+  const Field* field_named(const Kind& of, std::string_view name) {
+    if (next_field_ < of.fields.size() && of.fields[next_field_].name == name) return &of.fields[next_field_++];
+    const Field* found = of.field(name);
+    if (found) next_field_ = static_cast<std::size_t>(found - of.fields.data()) + 1;
+    return found;
+  }
   /// What this transaction assigned there already.
   Operation* assigned(const Address& address) {
     if (!rising_) {
@@ -44,6 +51,7 @@ struct WrittenRecord {
   }
 
  private:
+  std::size_t next_field_ = 0;
   // Assignments mostly come in the order of addresses; then the operations are their own index.
   bool rising_ = true;
   std::map<Address, std::size_t> by_address_;
@@ -60,6 +68,7 @@ struct Write::Data {
   std::uint32_t created_here = 0;
   std::optional<Error> error;
   Replica::Saved saved;
+  Encoder encoded{1024};
   std::vector<NumberedTransaction> chunk;
   std::size_t chunk_bytes = 0;
   std::int64_t chunk_oldest_ms = 0;
@@ -107,8 +116,9 @@ bool type_fits(const Slot& slot, Value& value) {
   return false;
 }
 
+// Texts are checked with their form (validate), which looks at every byte anyway.
 bool size_fits(const Value& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) return text->size() <= limits::value_bytes_max && is_valid_text(*text);
+  if (const auto* text = std::get_if<std::string>(&value)) return text->size() <= limits::value_bytes_max;
   if (const auto* code = std::get_if<CodeText>(&value))
     return code->text.size() <= limits::element_key_bytes_max && is_valid_text(code->text);
   if (const auto* bytes = std::get_if<Bytes>(&value)) return bytes->size() <= limits::value_bytes_max;
@@ -230,13 +240,13 @@ Status Write::Data::finish_transaction() {
   }
   const auto count = transaction.operation_count();
   if (count > limits::operations_per_transaction_max) return Error(Code::too_large, "one action writes more than 16,384 values: split it");
-  Encoder out;
-  put_transaction(out, transaction, incoming.author);
-  if (out.size() > limits::transaction_bytes_max) return Error(Code::too_large, "one action writes more than 1 MiB: split it");
+  encoded.clear();
+  put_transaction(encoded, transaction, incoming.author);
+  if (encoded.size() > limits::transaction_bytes_max) return Error(Code::too_large, "one action writes more than 1 MiB: split it");
   space.last_counter = first + std::max<std::size_t>(count, 1) - 1;
   if (chunk.empty()) chunk_oldest_ms = transaction.time.claimed_ms;
-  chunk_bytes += out.size();
-  chunk.push_back({first, out.take()});
+  chunk_bytes += encoded.size();
+  chunk.push_back({first, encoded.bytes()});
   // Evaluation may have to find this very transaction among the pending ones.
   const bool may_replay = std::any_of(records.begin(), records.end(), [](const auto& r) { return !r->creates; });
   if (may_replay) DOORSTEP_TRY(flush_chunk());
@@ -321,7 +331,7 @@ Write& Write::set(const RecordId& id, std::string_view name, Value value) {
   const Kind* kind = data_.core.schema().kind(record->kind);
   if (!kind) return data_.fail(Error(Code::unsupported, "this record's kind is newer than this program")), *this;
   const auto [field_name, subfield_name] = split_name(name);
-  const Field* field = kind->field(field_name);
+  const Field* field = record->field_named(*kind, field_name);
   if (!field) return data_.fail(unknown_field(*kind, name)), *this;
   if (field->is_set) return data_.fail(Error(Code::invalid_record, field->name + " is a set: add to it or remove from it")), *this;
   const Slot* slot = field;
@@ -441,6 +451,8 @@ Write& Write::assign(const RecordId& id, KindId kind, Address address, Value val
   if (!record) return *this;
   if (record->kind != kind)
     data_.fail(Error(Code::invalid_argument, "that record is of another kind"));
+  else if (const auto* text = std::get_if<std::string>(&value); text && !is_valid_text(*text))
+    data_.fail(Error(Code::invalid_argument, "a text is not valid UTF-8"));
   else
     data_.assign(*record, std::move(address), std::move(value), true);
   return *this;

@@ -18,41 +18,37 @@ std::int32_t next_code_point(std::string_view text, std::size_t& at) {
   return point;
 }
 
-/// U+5000..U+9FFF in three bytes: most of what people write here.
-bool is_common_ideograph(std::string_view text, std::size_t at) {
-  if (text.size() - at < 3) return false;
-  const auto first = static_cast<unsigned char>(text[at]);
-  return first >= 0xE5 && first <= 0xE9 && (static_cast<unsigned char>(text[at + 1]) & 0xC0) == 0x80 &&
-         (static_cast<unsigned char>(text[at + 2]) & 0xC0) == 0x80;
-}
+/// What one look at a text says. `plain`: it is made only of code points that NFC never touches: ASCII, common punctuation, CJK
+/// ideographs of the basic block, half- and full-width forms. Nearly everything people write here; utf8proc is ten times slower.
+struct Look {
+  bool plain = false;
+  std::size_t code_points = 0;  ///< If plain.
+};
 
-/// True for text made only of code points that NFC never touches: ASCII, common punctuation, CJK ideographs of the basic
-/// block, half- and full-width forms. Nearly everything people write here; utf8proc is ten times slower.
-bool is_plainly_nfc(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
-    const auto first = static_cast<unsigned char>(text[at]);
-    if (first == 0) return false;
-    if (first < 0x80) {
+Look look_at(std::string_view text) {
+  const auto* at = reinterpret_cast<const unsigned char*>(text.data());
+  const auto* const end = at + text.size();
+  std::size_t points = 0;
+  const auto continues = [](unsigned byte) { return (byte & 0xC0) == 0x80; };
+  while (at != end) {
+    const unsigned first = *at;
+    if (first - 1 < 0x7F) {
       ++at;
-      continue;
-    }
-    if (is_common_ideograph(text, at)) {
+    } else if (end - at >= 3 && first - 0xE5 <= 0xE9 - 0xE5 && continues(at[1]) && continues(at[2])) {  // U+5000..U+9FFF
       at += 3;
-      continue;
-    }
-    const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
-    if (first == 0xC2 && byte(1) == 0xB7) {  // the middle dot
+    } else if (end - at >= 2 && first == 0xC2 && at[1] == 0xB7) {  // the middle dot
       at += 2;
-      continue;
+    } else {
+      if (end - at < 3 || (first & 0xF0) != 0xE0 || !continues(at[1]) || !continues(at[2])) return {};
+      const auto point = (first & 15) << 12 | (at[1] & 63u) << 6 | (at[2] & 63u);
+      const bool plain = (point >= 0x4E00 && point <= 0x9FFF) || (point >= 0x2010 && point <= 0x2027) ||
+                         (point >= 0x3000 && point <= 0x3029) || (point >= 0xFF01 && point <= 0xFF5E);
+      if (!plain) return {};
+      at += 3;
     }
-    if ((byte(1) & 0xC0) != 0x80 || (byte(2) & 0xC0) != 0x80 || (first & 0xF0) != 0xE0) return false;
-    const auto point = (first & 15) << 12 | (byte(1) & 63) << 6 | (byte(2) & 63);
-    const bool plain = (point >= 0x4E00 && point <= 0x9FFF) || (point >= 0x2010 && point <= 0x2027) ||
-                       (point >= 0x3000 && point <= 0x3029) || (point >= 0xFF01 && point <= 0xFF5E);
-    if (!plain) return false;
-    at += 3;
+    ++points;
   }
-  return true;
+  return {true, points};
 }
 
 bool all_digits(std::string_view text) {
@@ -64,7 +60,7 @@ bool all_digits(std::string_view text) {
 }  // namespace
 
 std::optional<std::string> nfc(std::string_view text) {
-  if (is_plainly_nfc(text)) return std::string(text);
+  if (look_at(text).plain) return std::string(text);
   if (text.find('\0') != text.npos) return std::nullopt;
   utf8proc_uint8_t* mapped = nullptr;
   const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
@@ -77,7 +73,7 @@ std::optional<std::string> nfc(std::string_view text) {
 }
 
 bool is_nfc(std::string_view text) {
-  if (is_plainly_nfc(text)) return true;
+  if (look_at(text).plain) return true;
   const auto composed = nfc(text);
   return composed && *composed == text;
 }
@@ -92,15 +88,13 @@ bool is_utf8(std::string_view text) {
 
 std::size_t code_points(std::string_view text) {
   std::size_t count = 0;
-  for (std::size_t at = 0; at < text.size(); ++count) {
-    if (static_cast<unsigned char>(text[at]) < 0x80)
-      ++at;
-    else if (is_common_ideograph(text, at))
-      at += 3;
-    else
-      next_code_point(text, at);
-  }
+  for (std::size_t at = 0; at < text.size(); ++count) next_code_point(text, at);
   return count;
+}
+
+std::optional<std::size_t> code_points_if_nfc(std::string_view text) {
+  if (const Look look = look_at(text); look.plain) return look.code_points;
+  return is_nfc(text) ? std::optional(code_points(text)) : std::nullopt;
 }
 
 std::string half_width(std::string_view text) {

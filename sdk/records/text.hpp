@@ -15,6 +15,8 @@ bool is_utf8(std::string_view text);
 bool is_nfc(std::string_view text);
 /// Unicode code points; invalid bytes count as one each.
 std::size_t code_points(std::string_view text);
+/// The same, if the text is valid UTF-8 in NFC: one look tells both of nearly all texts.
+std::optional<std::size_t> code_points_if_nfc(std::string_view text);
 /// Full-width ASCII forms (U+FF01..U+FF5E: digits, letters, punctuation) and the ideographic space to their half-width forms.
 std::string half_width(std::string_view text);
 /// Without spaces at both ends (ASCII and ideographic).

@@ -82,14 +82,28 @@ std::optional<Fault> pattern_fault(const Slot& slot, const std::string& text, co
   return std::nullopt;
 }
 
+// Of a text in NFC.
+bool is_normal(const Slot& slot, const std::string& text) {
+  switch (slot.pattern) {
+    case Pattern::phone: return compact_phone(text) == text;
+    case Pattern::citizen_id:
+    case Pattern::certificate:
+    case Pattern::org_code: return compact_number(text) == text;
+    case Pattern::person_name:
+    case Pattern::none: break;
+  }
+  return without_margins(text).size() == text.size();
+}
+
 std::optional<Fault> text_fault(const Slot& slot, const std::string& text, const ValidationContext& context) {
-  const bool composed = is_nfc(text);
+  const auto points = code_points_if_nfc(text);
+  const bool composed = points.has_value();
   if (!composed && !nfc(text)) return Fault{"encoding", "文字编码无效，请重新输入。", "The text is not valid UTF-8: enter it again."};
-  if (!composed || normalized(slot, text) != Value(text))
+  if (!composed || !is_normal(slot, text))
     return Fault{"not_normalized", "文字未规范化（全角、空格或组合字符）。", "The text is not in its stored form (NFC, half-width)."};
   // A wrong length of a number is told by its pattern, which knows more about it.
   if (slot.pattern != Pattern::none && slot.pattern != Pattern::person_name) return pattern_fault(slot, text, context);
-  const auto length = code_points(text);
+  const auto length = *points;
   if (length < slot.length_min || length > slot.length_max) {
     const auto low = std::to_string(slot.length_min), high = std::to_string(slot.length_max);
     return Fault{"length", "应为" + low + "至" + high + "个字。", "Must have " + low + " to " + high + " characters."};
@@ -321,7 +335,7 @@ Value normalized(const Slot& slot, Value value) {
     case Pattern::person_name:
     case Pattern::none: break;
   }
-  if (is_nfc(*text) && without_margins(*text).size() == text->size()) return value;  // as nearly all are: nothing is copied
+  if (is_nfc(*text) && is_normal(slot, *text)) return value;  // as nearly all are: nothing is copied
   auto composed = nfc(*text);
   return composed ? trimmed(*composed) : std::move(*text);
 }

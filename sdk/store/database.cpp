@@ -11,6 +11,7 @@
 
 #include <list>
 #include <map>
+#include <unordered_map>
 #include <optional>
 
 #include <sqlite3.h>
@@ -135,7 +136,7 @@ class Connection {
   std::unique_ptr<SealedVfs> vfs_;  // outlives db_
   sqlite3* db_ = nullptr;
   std::list<CachedStatement> statements_;  // most recently used first
-  std::map<std::string_view, std::list<CachedStatement>::iterator> by_sql_;
+  std::unordered_map<std::string_view, std::list<CachedStatement>::iterator> by_sql_;
   std::size_t statements_out_ = 0;
   bool opened_ = false;
   bool unconfirmed_ = false;  // recovered frames that were not yet written anew

@@ -134,7 +134,7 @@ class History {
     out.roster_head = shorten(roster_->hash_at(out.roster_size - 1));
     for (const auto& [root, hashes] : hashes_) {
       if (pick(2) == 0) continue;
-      const auto at = pick(hashes.size() + 1);  // also one that is not there yet
+      const auto at = pick(3) == 0 ? hashes.size() : pick(hashes.size());  // also one that is not there yet
       out.references.push_back({root, at + 1, pick(6) == 0 || at == hashes.size() ? ShortHash{{9}} : shorten(hashes[at])});
     }
     std::sort(out.references.begin(), out.references.end());

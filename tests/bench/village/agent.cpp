@@ -13,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <sstream>
+#include <unordered_map>
 #include <thread>
 
 #include <time.h>
@@ -344,7 +345,7 @@ class Agent {
   std::optional<Replica> replica_;
   std::optional<SyncService> service_;
   SpaceId space_;
-  std::map<std::string, RecordId> persons_;
+  std::unordered_map<std::string, RecordId> persons_;
   Subscription subscription_;
   std::mutex mutex_;
   std::condition_variable came_;
