@@ -263,7 +263,10 @@ Result<Pending> Replica::pending(const SpaceId& id) {
   return with_space<Pending>(*core_, id, [&](SpaceState& space) { return pending_in(*core_, space); });
 }
 Result<Hash> Replica::state_digest(const SpaceId& id) {
-  return with_space<Hash>(*core_, id, [&](SpaceState& space) -> Result<Hash> { return space.digest.digest(); });
+  return with_space<Hash>(*core_, id, [&](SpaceState& space) -> Result<Hash> {
+    DOORSTEP_TRY(core_->cover_new_rows(space));
+    return space.digest.digest();
+  });
 }
 Result<std::vector<QuarantineInfo>> Replica::quarantine(const SpaceId& id) {
   return with_space<std::vector<QuarantineInfo>>(*core_, id, [&](SpaceState& space) -> Result<std::vector<QuarantineInfo>> {

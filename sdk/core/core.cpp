@@ -176,12 +176,20 @@ Status Core::load_all() {
 
 Status Core::load_space(SpaceState& space) {
   {
-    DOORSTEP_ASSIGN(Statement state, database_->prepare("SELECT last_counter, digest FROM space_state WHERE space = ?"));
+    DOORSTEP_ASSIGN(
+        Statement state,
+        database_->prepare("SELECT last_counter, lanes, covered FROM space_state JOIN state_digest USING(space) WHERE space = ?"));
     state.bind(1, space.n);
     DOORSTEP_ASSIGN(const bool row, state.step());
     if (!row) return Error(Code::corrupt, "a space has no state row");
     space.last_counter = static_cast<Counter>(state.column_int(0));
     DOORSTEP_ASSIGN(space.digest, MultisetHash::from_state(state.column_blob(1)));
+    Decoder covered(state.column_blob(2));
+    while (!covered.failed() && covered.remaining() != 0) {
+      const auto kind = static_cast<KindId>(covered.get_varint());
+      space.covered[kind] = static_cast<std::int64_t>(covered.get_varint());
+    }
+    DOORSTEP_TRY(covered.finish("a state digest's row"));
   }
   DOORSTEP_ASSIGN(Statement entries, database_->prepare("SELECT entry FROM roster WHERE space = ? ORDER BY position"));
   entries.bind(1, space.n);
@@ -251,11 +259,14 @@ Status Core::change(const std::function<Status()>& body) {
   return done;
 }
 
-Status Core::write_digest(SpaceState& space) {
-  DOORSTEP_ASSIGN(Statement update, database_->prepare("UPDATE space_state SET last_counter = ?, digest = ? WHERE space = ?"));
-  const Bytes state = space.digest.state();
-  update.bind(1, static_cast<std::int64_t>(space.last_counter)).bind_borrowed(2, state).bind(3, space.n);
-  return update.run();
+Status Core::write_state(SpaceState& space) {
+  DOORSTEP_TRY(
+      database_->run("UPDATE space_state SET last_counter = ? WHERE space = ?", static_cast<std::int64_t>(space.last_counter), space.n));
+  if (!std::exchange(space.digest_changed, false)) return {};
+  const std::map<KindId, std::int64_t> covered(space.covered.begin(), space.covered.end());
+  Encoder out;
+  for (const auto& [kind, serial] : covered) out.put_varint(kind), out.put_varint(static_cast<std::uint64_t>(serial));
+  return database_->run("UPDATE state_digest SET lanes = ?, covered = ? WHERE space = ?", space.digest.state(), out.bytes(), space.n);
 }
 
 Status Core::lock() {
@@ -291,7 +302,8 @@ Status Core::insert_space(SpaceState& space) {
   DOORSTEP_TRY(database_->run("INSERT INTO space(id, name, invitation, label, own_log, fresh_log) VALUES(?, ?, ?, ?, 0, 0)", space.id,
                               space.name, space.invitation, space.label));
   space.n = database_->last_insert_row_id();
-  DOORSTEP_TRY(database_->run("INSERT INTO space_state(space, last_counter, digest) VALUES(?, 0, ?)", space.n, space.digest.state()));
+  DOORSTEP_TRY(database_->run("INSERT INTO space_state(space, last_counter) VALUES(?, 0)", space.n));
+  DOORSTEP_TRY(database_->run("INSERT INTO state_digest(space, lanes, covered) VALUES(?, ?, x'')", space.n, space.digest.state()));
   return {};
 }
 

@@ -28,12 +28,12 @@
 
 namespace doorstep {
 
-/// A record as its row holds it. `digest` and `keys` are of the stored version, for taking them back at the next save.
+/// A record as its row holds it. `encoded` and `keys` are of the stored version, for taking them back at the next save.
 struct StoredRecord {
   RecordId id;
   std::int64_t row = 0;  ///< 0: not stored yet.
   Record record;
-  Hash digest;
+  Bytes encoded;
   std::set<std::pair<std::int64_t, std::string>> keys;  ///< Index entries: (index_of, key).
   bool conflicted = false;
 };
@@ -116,7 +116,9 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<std::optional<StoredRecord>> load_record(SpaceState& space, const RecordId& id, KindId kind);  ///< kind 0: whichever is created
   Result<StoredRecord> load_row(SpaceState& space, std::int64_t row, const RecordId& id, ByteView body);
   Status save_record(SpaceState& space, StoredRecord& stored);
-  Result<Record> decode_body(ByteView body);
+  Result<Record> decode_body(ByteView body, Bytes* encoded = nullptr);
+  /// Adds to the state digest what was created since the last time.
+  Status cover_new_rows(SpaceState& space);
 
   // merge_in.cpp
   struct Incoming {
@@ -208,7 +210,10 @@ class Core : public std::enable_shared_from_this<Core> {
   Status load_secrets();
   Status insert_space(SpaceState& space);
   Status choose_dictionary(KindId kind, ByteView sample);
-  Status write_digest(SpaceState& space);
+  Status write_state(SpaceState& space);
+  bool is_covered(const SpaceState& space, std::int64_t row) const;
+  Result<ByteView> unpack_body(ByteView body, Bytes& space);
+  Status cover_row(SpaceState& space, std::int64_t row, const RecordId& id, ByteView body);
   void collect_keys(SpaceState& space, const StoredRecord& stored, std::set<std::pair<std::int64_t, std::string>>& keys) const;
   bool has_conflict(const Record& record) const;
   Result<std::int64_t> next_row(SpaceState& space, KindId kind);

@@ -40,22 +40,26 @@ Reading read(const Schema& schema, const Record& record, const Register& reg) {
   return read_register(record, reg, policy, ordered ? &order : nullptr, policy == Policy::once ? creator_of(record) : device_unadmitted);
 }
 
-Result<Record> Core::decode_body(ByteView body) {
+// The record's bytes: inside the row, or unpacked into `space`.
+Result<ByteView> Core::unpack_body(ByteView body, Bytes& space) {
   Decoder head(body);
   const auto dictionary = static_cast<std::int64_t>(head.get_varint());
   if (head.failed()) return Error(Code::corrupt, "a record's row is empty");
   const ByteView rest = body.subspan(head.position());
-  Bytes plain;
-  ByteView bytes = rest;
-  if (dictionary != 0) {
-    const auto at = dictionaries_.find(dictionary);
-    if (at == dictionaries_.end()) return Error(Code::corrupt, "a record was packed with a dictionary that is missing");
-    DOORSTEP_TRY(at->second.decompress(compressor_, rest, record_bytes_max, plain));
-    bytes = plain;
-  }
+  if (dictionary == 0) return rest;
+  const auto at = dictionaries_.find(dictionary);
+  if (at == dictionaries_.end()) return Error(Code::corrupt, "a record was packed with a dictionary that is missing");
+  DOORSTEP_TRY(at->second.decompress(compressor_, rest, record_bytes_max, space));
+  return ByteView(space);
+}
+
+Result<Record> Core::decode_body(ByteView body, Bytes* encoded) {
+  Bytes unpacked;
+  DOORSTEP_ASSIGN(const ByteView bytes, unpack_body(body, unpacked));
   Decoder in(bytes, bytes.size() + 1);
   Record record = Record::decode(in);
   DOORSTEP_TRY(in.finish("record"));
+  if (encoded) *encoded = to_bytes(bytes);
   return record;
 }
 
@@ -63,10 +67,7 @@ Result<StoredRecord> Core::load_row(SpaceState& space, std::int64_t row, const R
   StoredRecord stored;
   stored.id = id;
   stored.row = row;
-  DOORSTEP_ASSIGN(stored.record, decode_body(body));
-  Encoder encoder;
-  stored.record.encode(encoder);
-  stored.digest = record_digest(id, encoder.bytes());
+  DOORSTEP_ASSIGN(stored.record, decode_body(body, &stored.encoded));
   collect_keys(space, stored, stored.keys);
   stored.conflicted = has_conflict(stored.record);
   return stored;
@@ -122,6 +123,47 @@ Result<std::int64_t> Core::next_row(SpaceState& space, KindId kind) {
   return record_row(space.n, kind, at->second++);
 }
 
+// ---- The state digest. What is created is mostly only written: it is added when somebody asks, up to a row of each kind.
+
+bool Core::is_covered(const SpaceState& space, std::int64_t row) const {
+  const auto at = space.covered.find(kind_of_row(row));
+  return at != space.covered.end() && (row & record_serial_max) <= at->second;
+}
+
+Status Core::cover_new_rows(SpaceState& space) {
+  const std::int64_t end = record_row(space.n + 1, 0, 0);
+  std::int64_t after = record_row(space.n, 0, 0);
+  DOORSTEP_ASSIGN(Statement rows, database_->prepare("SELECT n, id, body FROM record WHERE n > ? AND n < ? ORDER BY n"));
+  for (;;) {
+    rows.bind(1, after).bind(2, end);
+    DOORSTEP_ASSIGN(bool row, rows.step());
+    if (!row) break;
+    // Behind what is covered of this kind, then behind the kind.
+    const KindId kind = kind_of_row(rows.column_int(0));
+    const auto covered = record_row(space.n, kind, space.covered[kind]);
+    after = record_row(space.n, kind, record_serial_max);
+    rows.reset();
+    rows.bind(1, covered).bind(2, after);
+    for (;;) {
+      DOORSTEP_ASSIGN(row, rows.step());
+      if (!row) break;
+      DOORSTEP_ASSIGN(const RecordId id, rows.column_id<RecordId>(1));
+      DOORSTEP_TRY(cover_row(space, rows.column_int(0), id, rows.column_blob(2)));
+    }
+    rows.reset();
+  }
+  return {};
+}
+
+Status Core::cover_row(SpaceState& space, std::int64_t row, const RecordId& id, ByteView body) {
+  Bytes unpacked;
+  DOORSTEP_ASSIGN(const ByteView encoded, unpack_body(body, unpacked));
+  space.digest.add(record_digest(id, encoded));
+  space.covered[kind_of_row(row)] = row & record_serial_max;
+  space.digest_changed = true;  // kept with the next commit; until then it can be made again
+  return {};
+}
+
 Status Core::choose_dictionary(KindId kind, ByteView sample) {
   auto& samples = dictionary_samples_[kind];
   append(samples.bytes, sample);
@@ -137,7 +179,7 @@ Status Core::choose_dictionary(KindId kind, ByteView sample) {
 // Nothing that stands touches it any more: it is gone like one that was never here.
 Status Core::delete_record(SpaceState& space, StoredRecord& stored) {
   if (stored.row == 0) return {};
-  space.digest.remove(stored.digest);
+  if (is_covered(space, stored.row)) space.digest.remove(record_digest(stored.id, stored.encoded)), space.digest_changed = true;
   for (const auto& [index, key] : stored.keys)
     DOORSTEP_TRY(database_->run("DELETE FROM entry WHERE field = ? AND key = ? AND record = ?", index, ByteView(view(key)), stored.row));
   DOORSTEP_TRY(database_->run("DELETE FROM conflict WHERE record = ?", stored.row));
@@ -149,13 +191,15 @@ Status Core::save_record(SpaceState& space, StoredRecord& stored) {
   plain_.clear();
   stored.record.encode(plain_);
   const Bytes& plain = plain_.bytes();
-  const Hash digest = record_digest(stored.id, plain);
-  if (stored.row != 0) {
-    if (digest == stored.digest) return {};
-    space.digest.remove(stored.digest);
+  if (stored.row != 0 && plain == stored.encoded) return {};
+  const bool is_new = stored.row == 0;
+  if (is_new) { DOORSTEP_ASSIGN(stored.row, next_row(space, stored.record.kind())); }
+  if (is_covered(space, stored.row)) {
+    if (!is_new) space.digest.remove(record_digest(stored.id, stored.encoded));
+    space.digest.add(record_digest(stored.id, plain));
+    space.digest_changed = true;
   }
-  space.digest.add(digest);
-  stored.digest = digest;
+  stored.encoded = plain;
 
   const KindId kind = stored.record.kind();
   auto dictionary = dictionaries_.find(kind);
@@ -171,8 +215,7 @@ Status Core::save_record(SpaceState& space, StoredRecord& stored) {
   else
     append(body_, plain);
 
-  if (stored.row == 0) {
-    DOORSTEP_ASSIGN(stored.row, next_row(space, stored.record.kind()));
+  if (is_new) {
     DOORSTEP_ASSIGN(Statement insert, database_->prepare("INSERT INTO record(n, id, body) VALUES(?, ?, ?)"));
     insert.bind(1, stored.row).bind_borrowed(2, stored.id.view()).bind_borrowed(3, body_);
     DOORSTEP_TRY(insert.run());

@@ -52,8 +52,10 @@ class SpaceState {
   std::map<LogNumber, LogState> logs;
   std::map<LogId, LogNumber> log_by_id;
   Counter last_counter = 0;
-  bool jumped = false;  ///< The random step of this opening was taken (ids.hpp, Dot).
-  MultisetHash digest;
+  bool jumped = false;                               ///< The random step of this opening was taken (ids.hpp, Dot).
+  MultisetHash digest;                               ///< Of the records up to `covered`.
+  std::unordered_map<KindId, std::int64_t> covered;  ///< Serial of the last row of a kind that is in `digest`.
+  bool digest_changed = false;                       ///< Since it was stored.
   std::unordered_map<KindId, std::int64_t> next_serial;
   bool roster_fork = false;
   Position seen_roster_size = 0;  ///< A peer has seen this much: newest roster first.

@@ -37,6 +37,7 @@ Status verify_log(Core& core, SpaceState& space, const LogState& log, const std:
 
 // Every record, evaluated from the log, must be what its row says; together they must make the state digest.
 Status verify_records(Core& core, SpaceState& space, const std::function<void()>& step) {
+  DOORSTEP_TRY(core.cover_new_rows(space));
   MultisetHash digest;
   std::int64_t after = record_row(space.n, 0, 0);
   const std::int64_t end = record_row(space.n + 1, 0, 0);

@@ -55,17 +55,17 @@ class SameTables {
  public:
   explicit SameTables(Sqlite& db) : db_(db) {
     db.run(
-        "CREATE TABLE space_state(space INTEGER PRIMARY KEY, last_counter INTEGER NOT NULL, digest BLOB NOT NULL);"
+        "CREATE TABLE space_state(space INTEGER PRIMARY KEY, last_counter INTEGER NOT NULL);"
         "CREATE TABLE pending(n INTEGER PRIMARY KEY, space INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
         "  transactions INTEGER NOT NULL, oldest_ms INTEGER NOT NULL, refers BLOB NOT NULL, bytes BLOB NOT NULL);"
         "CREATE TABLE record(n INTEGER PRIMARY KEY, id BLOB NOT NULL, body BLOB NOT NULL);"
         "CREATE INDEX record_id ON record(id);"
         "CREATE TABLE entry(field INTEGER, key BLOB, record INTEGER, PRIMARY KEY(field, key, record)) WITHOUT ROWID;"
-        "INSERT INTO space_state VALUES(1, 0, zeroblob(2048));");
+        "INSERT INTO space_state VALUES(1, 0);");
     record_ = db.prepare("INSERT INTO record(n, id, body) VALUES(?, ?, ?)");
     entry_ = db.prepare("INSERT INTO entry(field, key, record) VALUES(?, ?, ?)");
     pending_ = db.prepare("INSERT INTO pending(space, first, last, transactions, oldest_ms, refers, bytes) VALUES(1, ?, ?, ?, 1, x'', ?)");
-    state_ = db.prepare("UPDATE space_state SET last_counter = ?, digest = ? WHERE space = 1");
+    state_ = db.prepare("UPDATE space_state SET last_counter = ? WHERE space = 1");
   }
   ~SameTables() {
     for (auto* statement : {record_, entry_, pending_, state_}) sqlite3_finalize(statement);
@@ -106,13 +106,6 @@ class SameTables {
   void finish() {
     flush();
     sqlite3_bind_int64(state_, 1, counter_);
-    std::mt19937_64 changed(static_cast<std::uint64_t>(counter_));
-    digest_.resize(2048);
-    for (std::size_t i = 0; i < digest_.size(); i += 8) {
-      const auto word = changed();
-      std::memcpy(digest_.data() + i, &word, 8);
-    }
-    blob(state_, 2, digest_);
     db_.step(state_);
   }
 
@@ -120,7 +113,7 @@ class SameTables {
   Sqlite& db_;
   sqlite3_stmt *record_ = nullptr, *entry_ = nullptr, *pending_ = nullptr, *state_ = nullptr;
   std::int64_t serial_[2] = {0, 0}, counter_ = 0, transactions_ = 0;
-  std::string chunk_, digest_;
+  std::string chunk_;
 };
 
 double seconds(long long ns) { return static_cast<double>(ns) / 1e9; }
