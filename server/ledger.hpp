@@ -52,6 +52,8 @@ class Ledger {
   /// An error only if the store failed (full, io, corrupt): then the whole transaction is to be rolled back.
   Result<AppendResult> append_segments(ConnectionId from, const TransportPublicKey& carrier, const SpaceId& space, const LogName& name,
                                        Position first, const std::vector<SharedBytes>& segments);
+  /// The store failed under what a connection had sent: what it sent behind it gets the same answer.
+  void note_refused(ConnectionId from, const SpaceId& id, const LogName& name, Code code) { refusals_[{from, name.id(id)}] = code; }
   struct RosterResult {
     Status status;
     std::size_t appended = 0;

@@ -192,6 +192,7 @@ void Worker::refuse_all(Batch& batch, const Error& error) {
                      Session::Stored stored;
                      stored.refused = code;
                      for (const auto& segment : append.segments) stored.bytes += segment->size();
+                     ledger_.note_refused(connection, append.space, append.name, code);
                      answer = Answer{connection, done::SegmentsAppended{append.space, append.name, stored, 0, {}, {}, {}, error.message()}};
                    },
                    [&](const job::AppendRoster& append) {

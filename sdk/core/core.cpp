@@ -174,23 +174,37 @@ Status Core::load_all() {
   return load_check();
 }
 
-Status Core::load_space(SpaceState& space) {
-  {
-    DOORSTEP_ASSIGN(
-        Statement state,
-        database_->prepare("SELECT last_counter, lanes, covered FROM space_state JOIN state_digest USING(space) WHERE space = ?"));
-    state.bind(1, space.n);
-    DOORSTEP_ASSIGN(const bool row, state.step());
-    if (!row) return Error(Code::corrupt, "a space has no state row");
-    space.last_counter = static_cast<Counter>(state.column_int(0));
-    DOORSTEP_ASSIGN(space.digest, MultisetHash::from_state(state.column_blob(1)));
-    Decoder covered(state.column_blob(2));
-    while (!covered.failed() && covered.remaining() != 0) {
-      const auto kind = static_cast<KindId>(covered.get_varint());
-      space.covered[kind] = static_cast<std::int64_t>(covered.get_varint());
-    }
-    DOORSTEP_TRY(covered.finish("a state digest's row"));
+// The highest counter of ours that anything here uses; what we wrote last is pending or in a log.
+Result<Counter> Core::last_own_counter(const SpaceState& space) {
+  const auto key = space.n << 32 | space.number_of(device());
+  Counter last = 0;
+  for (const auto& [sql, which] : {std::pair("SELECT last FROM pending WHERE space = ? ORDER BY n DESC LIMIT 1", space.n),
+                                   std::pair("SELECT last FROM span WHERE device = ? ORDER BY first DESC LIMIT 1", key),
+                                   std::pair("SELECT max(last) FROM void WHERE device = ?", key)}) {
+    DOORSTEP_ASSIGN(Statement statement, database_->prepare(sql));
+    statement.bind(1, which);
+    DOORSTEP_ASSIGN(const bool row, statement.step());
+    if (row) last = std::max(last, static_cast<Counter>(statement.column_int(0)));
   }
+  return last;
+}
+
+Status Core::load_digest(SpaceState& space) {
+  DOORSTEP_ASSIGN(Statement state, database_->prepare("SELECT lanes, covered FROM state_digest WHERE space = ?"));
+  state.bind(1, space.n);
+  DOORSTEP_ASSIGN(const bool row, state.step());
+  if (!row) return Error(Code::corrupt, "a space has no state digest");
+  DOORSTEP_ASSIGN(space.digest, MultisetHash::from_state(state.column_blob(0)));
+  Decoder covered(state.column_blob(1));
+  while (!covered.failed() && covered.remaining() != 0) {
+    const auto kind = static_cast<KindId>(covered.get_varint());
+    space.covered[kind] = static_cast<std::int64_t>(covered.get_varint());
+  }
+  return covered.finish("a state digest");
+}
+
+Status Core::load_space(SpaceState& space) {
+  DOORSTEP_TRY(load_digest(space));
   DOORSTEP_ASSIGN(Statement entries, database_->prepare("SELECT entry FROM roster WHERE space = ? ORDER BY position"));
   entries.bind(1, space.n);
   for (;;) {
@@ -225,6 +239,7 @@ Status Core::load_space(SpaceState& space) {
     space.log_by_id[log.head.id] = log.n;
     space.logs.emplace(log.n, std::move(log));
   }
+  DOORSTEP_ASSIGN(space.last_counter, last_own_counter(space));
   return {};
 }
 
@@ -259,9 +274,7 @@ Status Core::change(const std::function<Status()>& body) {
   return done;
 }
 
-Status Core::write_state(SpaceState& space) {
-  DOORSTEP_TRY(
-      database_->run("UPDATE space_state SET last_counter = ? WHERE space = ?", static_cast<std::int64_t>(space.last_counter), space.n));
+Status Core::write_digest(SpaceState& space) {
   if (!std::exchange(space.digest_changed, false)) return {};
   const std::map<KindId, std::int64_t> covered(space.covered.begin(), space.covered.end());
   Encoder out;
@@ -302,7 +315,6 @@ Status Core::insert_space(SpaceState& space) {
   DOORSTEP_TRY(database_->run("INSERT INTO space(id, name, invitation, label, own_log, fresh_log) VALUES(?, ?, ?, ?, 0, 0)", space.id,
                               space.name, space.invitation, space.label));
   space.n = database_->last_insert_row_id();
-  DOORSTEP_TRY(database_->run("INSERT INTO space_state(space, last_counter) VALUES(?, 0)", space.n));
   DOORSTEP_TRY(database_->run("INSERT INTO state_digest(space, lanes, covered) VALUES(?, ?, x'')", space.n, space.digest.state()));
   return {};
 }

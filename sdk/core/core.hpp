@@ -206,11 +206,13 @@ class Core : public std::enable_shared_from_this<Core> {
   Core(const ReplicaOptions& options);
   Status load_all();
   Status load_space(SpaceState& space);
+  Status load_digest(SpaceState& space);
+  Result<Counter> last_own_counter(const SpaceState& space);
   Status open_database();
   Status load_secrets();
   Status insert_space(SpaceState& space);
   Status choose_dictionary(KindId kind, ByteView sample);
-  Status write_state(SpaceState& space);
+  Status write_digest(SpaceState& space);
   bool is_covered(const SpaceState& space, std::int64_t row) const;
   Result<ByteView> unpack_body(ByteView body, Bytes& space);
   Status cover_row(SpaceState& space, std::int64_t row, const RecordId& id, ByteView body);

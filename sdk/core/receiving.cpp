@@ -98,7 +98,7 @@ Status Core::judge_again(SpaceState& space, LogNumber n, Position after) {
     if (now != was) DOORSTEP_TRY(database_->run("UPDATE segment SET reason = ? WHERE n = ?", static_cast<int>(now), row));
     DOORSTEP_TRY(recheck_segment(space, row));
   }
-  return write_state(space);
+  return write_digest(space);
 }
 
 // ---- Segments ------------------------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
     }
     DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ?, checked = ? WHERE n = ?",
                                 static_cast<std::int64_t>(log.head.position), log.head.hash, log.checked ? 1 : 0, n));
-    return write_state(space);
+    return write_digest(space);
   });
   if (!done) {
     stored.refused = done.code();
@@ -336,7 +336,7 @@ Status Core::retry_quarantine(SpaceState& space) {
     }
   }
   for (const auto row : waiting) DOORSTEP_TRY(retry_segment(space, row));
-  return write_state(space);
+  return write_digest(space);
 }
 
 Status Core::retry_segment(SpaceState& space, std::int64_t row) {

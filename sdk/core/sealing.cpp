@@ -212,7 +212,7 @@ Status Core::readmit_pending(SpaceState& space) {
     }
   }
   for (const auto& [record, kind] : touched) DOORSTEP_TRY(evaluate_again(space, record, kind, {}));
-  return write_state(space);
+  return write_digest(space);
 }
 
 }  // namespace doorstep

@@ -15,8 +15,6 @@ CREATE TABLE space(
   label TEXT NOT NULL,               -- what we called ourselves in it
   own_log INTEGER NOT NULL,          -- our current incarnation's log; 0: none yet
   fresh_log INTEGER NOT NULL);       -- 1: this store went back in time, the next segment starts a new incarnation
--- Changes with every commit: a page of its own.
-CREATE TABLE space_state(space INTEGER PRIMARY KEY, last_counter INTEGER NOT NULL);
 -- The state digest of the records up to a row of each kind (`covered`: kind and serial, each a varint, by kind); those behind are
 -- added when somebody asks.
 CREATE TABLE state_digest(space INTEGER PRIMARY KEY, lanes BLOB NOT NULL, covered BLOB NOT NULL);

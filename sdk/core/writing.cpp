@@ -292,7 +292,7 @@ Result<Replica::Saved> Core::transact(SpaceState& space, const std::function<Sta
     DOORSTEP_TRY(data.flush_chunk());
     if (const auto at = live.find(id); at != live.end() && at->second > 0 && space.waits_for(device()).empty() && !space.fresh_log)
       DOORSTEP_TRY(seal_pending(space));
-    return write_state(space);
+    return write_digest(space);
   }));
   work_ = true;
   return std::move(data.saved);

@@ -11,8 +11,8 @@
 
 #include <list>
 #include <map>
-#include <unordered_map>
 #include <optional>
+#include <unordered_map>
 
 #include <sqlite3.h>
 

@@ -13,8 +13,8 @@
 #include <mutex>
 #include <optional>
 #include <sstream>
-#include <unordered_map>
 #include <thread>
+#include <unordered_map>
 
 #include <time.h>
 

@@ -55,20 +55,17 @@ class SameTables {
  public:
   explicit SameTables(Sqlite& db) : db_(db) {
     db.run(
-        "CREATE TABLE space_state(space INTEGER PRIMARY KEY, last_counter INTEGER NOT NULL);"
         "CREATE TABLE pending(n INTEGER PRIMARY KEY, space INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
         "  transactions INTEGER NOT NULL, oldest_ms INTEGER NOT NULL, refers BLOB NOT NULL, bytes BLOB NOT NULL);"
         "CREATE TABLE record(n INTEGER PRIMARY KEY, id BLOB NOT NULL, body BLOB NOT NULL);"
         "CREATE INDEX record_id ON record(id);"
-        "CREATE TABLE entry(field INTEGER, key BLOB, record INTEGER, PRIMARY KEY(field, key, record)) WITHOUT ROWID;"
-        "INSERT INTO space_state VALUES(1, 0);");
+        "CREATE TABLE entry(field INTEGER, key BLOB, record INTEGER, PRIMARY KEY(field, key, record)) WITHOUT ROWID;");
     record_ = db.prepare("INSERT INTO record(n, id, body) VALUES(?, ?, ?)");
     entry_ = db.prepare("INSERT INTO entry(field, key, record) VALUES(?, ?, ?)");
     pending_ = db.prepare("INSERT INTO pending(space, first, last, transactions, oldest_ms, refers, bytes) VALUES(1, ?, ?, ?, 1, x'', ?)");
-    state_ = db.prepare("UPDATE space_state SET last_counter = ? WHERE space = 1");
   }
   ~SameTables() {
-    for (auto* statement : {record_, entry_, pending_, state_}) sqlite3_finalize(statement);
+    for (auto* statement : {record_, entry_, pending_}) sqlite3_finalize(statement);
   }
   SameTables(const SameTables&) = delete;
   SameTables& operator=(const SameTables&) = delete;
@@ -103,15 +100,10 @@ class SameTables {
     chunk_.clear();
     transactions_ = 0;
   }
-  void finish() {
-    flush();
-    sqlite3_bind_int64(state_, 1, counter_);
-    db_.step(state_);
-  }
 
  private:
   Sqlite& db_;
-  sqlite3_stmt *record_ = nullptr, *entry_ = nullptr, *pending_ = nullptr, *state_ = nullptr;
+  sqlite3_stmt *record_ = nullptr, *entry_ = nullptr, *pending_ = nullptr;
   std::int64_t serial_[2] = {0, 0}, counter_ = 0, transactions_ = 0;
   std::string chunk_;
 };
@@ -134,13 +126,13 @@ Took plain_w1(const std::string& path, const std::string& file, int count) {
     else
       visits.push_back(line);
   }
-  tables.finish();
+  tables.flush();
   db.run("COMMIT");
   const auto begin = now_ns(), cpu_begin = cpu_ns();
   for (const auto& visit : visits) {
     db.run("BEGIN IMMEDIATE");
     tables.put(visit);
-    tables.finish();
+    tables.flush();
     db.run("COMMIT");
   }
   return {seconds(now_ns() - begin), seconds(cpu_ns() - cpu_begin)};
@@ -168,7 +160,7 @@ Took plain_w2(const std::string& path, const std::string& file) {
   db.run("BEGIN IMMEDIATE");
   const double putting = timed(file, [&](const Line& line) { tables.put(line); });
   const auto begin = now_ns();
-  tables.finish();
+  tables.flush();
   db.run("COMMIT");
   return {putting + seconds(now_ns() - begin), seconds(cpu_ns() - cpu_begin - (cpu_begin - reading_begin))};
 }
