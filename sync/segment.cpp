@@ -99,7 +99,7 @@ Result<SegmentContent> decode_content(ByteView bytes) {
   for (std::size_t i = 0; i < references && !in.failed(); ++i) {
     Reference reference;
     in(reference);
-    if (!content.references.empty() && !(content.references.back().log < reference.log)) in.fail("references are not in order");
+    if (!content.references.empty() && !(content.references.back() < reference)) in.fail("references are not in order");
     content.references.push_back(reference);
   }
   const auto transactions = in.get_count(limits::transactions_per_segment_max);

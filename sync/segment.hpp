@@ -8,7 +8,8 @@
 //              nonce = the first 24 bytes of hash("doorstep/1/segment-nonce", header); associated data = header
 //   packed     zstd of: preamble, transactions
 //   preamble   roster size varint, roster head 16, count, references; count of transactions
-//   reference  log 16, position varint, hash 16: how much of another log the author had seen
+//   reference  log 16 (the incarnation's id), position varint, hash 16: how much of another log the author had seen; the hash tells
+//              its branch. Ascending
 //   transaction  gap varint (counters skipped since the last operation; for the first: its first counter), bounded bytes
 //   root       Merkle root (RFC 6962 shape, leaves and nodes under labels of their own) over: leaf 0 = preamble and padded plaintext,
 //              leaf i = transaction i. Each leaf is salted with 16 bytes of a stream keyed from (epoch salt key, log, position, previous),
@@ -44,7 +45,7 @@ struct SegmentPlace {
 
 /// How much of another log the author had seen.
 struct Reference {
-  LogId log;
+  LogId log;  ///< The incarnation's id; the hash tells the branch.
   Position position = 0;
   ShortHash hash;
   template <class Archive>
@@ -62,7 +63,7 @@ struct NumberedTransaction {
 struct SegmentContent {
   Position roster_size = 0;  ///< Entries of the roster that the author knew.
   ShortHash roster_head;
-  std::vector<Reference> references;  ///< Ascending by log.
+  std::vector<Reference> references;  ///< Ascending.
   std::vector<NumberedTransaction> transactions;
 };
 

@@ -206,6 +206,8 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& direct
   DOORSTEP_TRY(database->open(database_path(directory), mode == Mode::read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE));
   DOORSTEP_TRY(
       database->execute("PRAGMA synchronous = FULL; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
+                        "PRAGMA cache_spill = OFF;"  // sdk/store/FORMAT.md, S14: a spilled transaction can be lost after its commit
+
                         "PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 0; PRAGMA trusted_schema = OFF"));
   for (const auto& [sql, wanted] : {std::pair{"PRAGMA application_id", application_id}, std::pair{"PRAGMA user_version", format_version}}) {
     auto query = database->query(sql);
