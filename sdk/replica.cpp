@@ -212,7 +212,9 @@ Result<RecordView> Replica::get(const SpaceId& id, const RecordId& record) {
   return with_space<RecordView>(*core_, id, [&](SpaceState& space) -> Result<RecordView> {
     DOORSTEP_ASSIGN(auto found, read_record(*core_, space, record));
     if (!found) return Error(Code::not_found, "there is no such record in this space");
-    return make_view(*core_, authors_of(space, core_->device()), record, std::move(*found));
+    const KindId kind = kind_of(*found);
+    return RecordView(
+        std::make_shared<const RecordView::Data>(core_->schema(), authors_of(space, core_->device()), record, kind, std::move(*found)));
   });
 }
 Result<std::vector<RecordView>> Replica::query(const SpaceId& id, const Query& query) {

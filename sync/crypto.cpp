@@ -215,11 +215,13 @@ Result<SymmetricKey> argon2id(ByteView passphrase, const Argon2Salt& salt, const
   return out;
 }
 
-Bytes key_stream(const SymmetricKey& key, std::size_t size) {
+Bytes derived_stream(const SymmetricKey& key, std::string_view label, std::initializer_list<ByteView> context, std::size_t size) {
   ensure_sodium();
   static constexpr std::uint8_t nonce[crypto_stream_chacha20_NONCEBYTES] = {};
+  Hash derived = labelled(key.reveal(), label, context);
   Bytes out(size);
-  crypto_stream_chacha20(out.data(), out.size(), nonce, key.reveal().data());
+  crypto_stream_chacha20(out.data(), out.size(), nonce, derived.data.data());
+  wipe(derived.data);
   return out;
 }
 

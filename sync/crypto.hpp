@@ -90,8 +90,9 @@ using Argon2Salt = FixedBytes<struct Argon2SaltTag, 16>;
 /// Code::full if the memory cannot be had. Takes tens of milliseconds here, about a second on a phone.
 Result<SymmetricKey> argon2id(ByteView passphrase, const Argon2Salt& salt, const Argon2Parameters& parameters);
 
-/// `size` bytes of the ChaCha20 stream of a key that is used for nothing else.
-Bytes key_stream(const SymmetricKey& key, std::size_t size);
+/// `size` bytes of the ChaCha20 stream of derive_key(key, label, context). That key serves for nothing else and never stands in
+/// guarded memory, which costs ten system calls.
+Bytes derived_stream(const SymmetricKey& key, std::string_view label, std::initializer_list<ByteView> context, std::size_t size);
 
 /// Constant-time comparison.
 bool equal_secret(ByteView a, ByteView b);

@@ -458,6 +458,19 @@ Record Record::decode(Decoder& in) {
   return out;
 }
 
+KindId kind_of(ByteView encoded_record) {
+  Decoder in(encoded_record);
+  return get_u32(in);
+}
+
+bool is_created(ByteView encoded_record) {
+  Decoder in(encoded_record);
+  get_u32(in);
+  bool created = false;
+  for (auto marks = get_count(in); marks > 0 && !created && !in.failed(); --marks) created = get_mark(in).creates;
+  return created && !in.failed();
+}
+
 Hash record_digest(const RecordId& id, ByteView encoded_record) { return hash("doorstep/1/record-state", {id.view(), encoded_record}); }
 
 }  // namespace doorstep

@@ -120,6 +120,10 @@ class Record {
   std::vector<Register> registers_;
 };
 
+/// Of encoded records, without taking them apart.
+KindId kind_of(ByteView encoded_record);
+bool is_created(ByteView encoded_record);
+
 /// The record's element in the state digest.
 Hash record_digest(const RecordId& id, ByteView encoded_record);
 

@@ -45,9 +45,8 @@ Hash hash_of(ByteView header, ByteView sealed) { return hash("doorstep/1/segment
 Bytes leaf_salts(const Keyring& keys, EpochNumber epoch, const SegmentPlace& place, std::size_t count) {
   Encoder position;
   position.put_varint(place.position);
-  const SymmetricKey key =
-      derive_key(keys.salt_key(epoch), "doorstep/1/leaf-salts", {place.log.view(), position.bytes(), place.previous.view()});
-  return key_stream(key, count * 16);
+  return derived_stream(keys.salt_key(epoch), "doorstep/1/leaf-salts", {place.log.view(), position.bytes(), place.previous.view()},
+                        count * 16);
 }
 
 Hash leaf_hash(ByteView salt, ByteView content) { return hash("doorstep/1/leaf", {salt, content}); }

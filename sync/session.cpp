@@ -459,7 +459,7 @@ void Session::on_new_segments(const SpaceId& id, const LogHead& head, Position f
   else
     *at = head;
   const bool may_send = space->peer_heads && space->mine.readable && roster_level(*space) && !log.loading && !log.splitting &&
-                        log.refused == Code::ok && log.next_after() + 1 == first && !segments.empty() &&
+                        !waits_for_parent(*space, log) && log.refused == Code::ok && log.next_after() + 1 == first && !segments.empty() &&
                         in_flight_ < options_.window_bytes_max;
   if (may_send) send_segments(*space, head.id, log, first, segments);
   pump();
@@ -500,9 +500,20 @@ void Session::pump_space(Space& space) {
     if (!pump_log(space, id, log)) break;
 }
 
+// A branch is taken only after what it leaves: until that is sent, it stays here.
+bool Session::waits_for_parent(const Space& space, const Log& log) {
+  if (!log.name.branch) return false;
+  return std::any_of(space.logs.begin(), space.logs.end(), [&](const auto& other) {
+    const LogName& name = other.second.name;
+    return name.device == log.name.device && name.incarnation == log.name.incarnation && name.starts_after < log.name.starts_after &&
+           other.second.refused == Code::ok && other.second.sent < std::min(other.second.mine, log.name.starts_after);
+  });
+}
+
 // Returns false when the window is full.
 bool Session::pump_log(Space& space, const LogId& id, Log& log) {
   if (log.loading || log.splitting || log.refused != Code::ok || log.sent >= log.mine || log.promised > log.mine) return true;
+  if (waits_for_parent(space, log)) return true;
   if (in_flight_ >= options_.window_bytes_max) return false;
   log.loading = true;
   std::optional<ShortHash> expect;

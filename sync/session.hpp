@@ -289,6 +289,7 @@ class Session {
   bool roster_level(const Space& space) const;
   void pump();
   void pump_space(Space& space);
+  static bool waits_for_parent(const Space& space, const Log& log);
   bool pump_log(Space& space, const LogId& id, Log& log);
   void send_segments(Space& space, const LogId& id, Log& log, Position first, std::span<const SharedBytes> segments);
   void check_level();

@@ -286,7 +286,7 @@ Status Core::lock() {
   if (!database_) return {};
   // What was never offered may leave later from a locked phone only if it is sealed now.
   for (auto& [id, space] : spaces_)
-    if (space.waits_for(device()).empty() && live[id] > 0) DOORSTEP_TRY(change([&] { return seal_pending(space); }));
+    if (space.waits_for(device()).empty() && live[id] > 0) DOORSTEP_TRY(change([this, &state = space] { return seal_pending(state); }));
   const Status closed = database_->close();
   database_.reset();
   spaces_.clear();
@@ -468,7 +468,7 @@ void Core::notify() {
   }
   for (const auto& callback : callbacks) callback();
   for (auto& [observer, ids] : calls) {
-    auto call = [observer, ids = std::move(ids)] { observer->changed(ids); };
+    auto call = [observer = observer, ids = std::move(ids)] { observer->changed(ids); };
     if (options_.executor)
       options_.executor(std::move(call));
     else

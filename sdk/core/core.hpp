@@ -117,6 +117,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<StoredRecord> load_row(SpaceState& space, std::int64_t row, const RecordId& id, ByteView body);
   Status save_record(SpaceState& space, StoredRecord& stored);
   Result<Record> decode_body(ByteView body, Bytes* encoded = nullptr);
+  Result<ByteView> unpack_body(ByteView body, Bytes& space);  ///< The encoded record: in `body` or in `space`.
   /// Adds to the state digest what was created since the last time.
   Status cover_new_rows(SpaceState& space);
 
@@ -214,7 +215,6 @@ class Core : public std::enable_shared_from_this<Core> {
   Status choose_dictionary(KindId kind, ByteView sample);
   Status write_digest(SpaceState& space);
   bool is_covered(const SpaceState& space, std::int64_t row) const;
-  Result<ByteView> unpack_body(ByteView body, Bytes& space);
   Status cover_row(SpaceState& space, std::int64_t row, const RecordId& id, ByteView body);
   void collect_keys(SpaceState& space, const StoredRecord& stored, std::set<std::pair<std::int64_t, std::string>>& keys) const;
   bool has_conflict(const Record& record) const;

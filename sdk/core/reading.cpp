@@ -21,6 +21,7 @@ struct Plan {
   // The index range to scan, if one helps.
   const Field* index = nullptr;
   std::string low, high;  // inclusive; high empty: to the end of the index
+  bool looks_inside() const { return !conditions.empty() || !text.empty() || order; }
 };
 
 Value coerced(const Field& field, Value value) {
@@ -75,6 +76,12 @@ bool text_matches(const Schema& schema, const Record& record, const Kind& kind, 
   return false;
 }
 
+bool matches(const Schema& schema, const Record& record, const Plan& plan) {
+  return std::all_of(plan.conditions.begin(), plan.conditions.end(),
+                     [&](const auto& c) { return holds(schema, record, *c.first, c.second->op, coerced(*c.first, c.second->value)); }) &&
+         (plan.text.empty() || text_matches(schema, record, *plan.kind, plan.text));
+}
+
 Result<Plan> plan_of(const Core& core, const Query& query) {
   Plan plan;
   plan.kind = core.schema().kind(query.kind);
@@ -107,16 +114,26 @@ Result<Plan> plan_of(const Core& core, const Query& query) {
 
 }  // namespace
 
-Result<std::optional<Record>> read_record(Core& core, SpaceState& space, const RecordId& id) {
+namespace {
+Result<Record> decode_record(ByteView encoded) {
+  Decoder in(encoded, encoded.size() + 1);
+  Record record = Record::decode(in);
+  DOORSTEP_TRY(in.finish("record"));
+  return record;
+}
+}  // namespace
+
+Result<std::optional<Bytes>> read_record(Core& core, SpaceState& space, const RecordId& id) {
   DOORSTEP_ASSIGN(Statement rows, core.database().prepare("SELECT n, body FROM record WHERE id = ?"));
   rows.bind(1, id);
-  std::optional<Record> found;
+  std::optional<Bytes> found;
   for (;;) {
     DOORSTEP_ASSIGN(const bool row, rows.step());
     if (!row) break;
     if (space_of_row(rows.column_int(0)) != space.n) continue;
-    DOORSTEP_ASSIGN(Record record, core.decode_body(rows.column_blob(1)));
-    if (!found || record.created()) found = std::move(record);
+    Bytes unpacked;
+    DOORSTEP_ASSIGN(const ByteView encoded, core.unpack_body(rows.column_blob(1), unpacked));
+    if (!found || is_created(encoded)) found = to_bytes(encoded);
   }
   return found;
 }
@@ -137,25 +154,26 @@ Result<std::vector<RecordView>> run_query(Core& core, SpaceState& space, const Q
   std::vector<RecordView> out;
   std::vector<Value> order_values;
   std::int64_t last_row = 0;
+  Bytes unpacked;
   const std::size_t enough = plan.order ? SIZE_MAX : query.limit > SIZE_MAX - query.offset ? SIZE_MAX : query.limit + query.offset;
   while (out.size() < enough) {
     DOORSTEP_ASSIGN(const bool row, rows.step());
     if (!row) break;
     if (rows.column_int(0) == last_row) continue;  // an element twice in the range
     last_row = rows.column_int(0);
-    DOORSTEP_ASSIGN(Record record, core.decode_body(rows.column_blob(2)));
-    if (!record.created()) continue;
-    const bool fits = std::all_of(plan.conditions.begin(), plan.conditions.end(), [&](const auto& c) {
-      return holds(core.schema(), record, *c.first, c.second->op, coerced(*c.first, c.second->value));
-    });
-    if (!fits || (!plan.text.empty() && !text_matches(core.schema(), record, *plan.kind, plan.text))) continue;
-    DOORSTEP_ASSIGN(const RecordId id, rows.column_id<RecordId>(1));
-    if (plan.order) {
-      const Register* reg = record.find({plan.order->id, {}, 0});
+    DOORSTEP_ASSIGN(const ByteView encoded, core.unpack_body(rows.column_blob(2), unpacked));
+    if (!is_created(encoded)) continue;
+    Value order_value;
+    if (plan.looks_inside()) {
+      DOORSTEP_ASSIGN(const Record record, decode_record(encoded));
+      if (!matches(core.schema(), record, plan)) continue;
+      const Register* reg = plan.order ? record.find({plan.order->id, {}, 0}) : nullptr;
       const Reading reading = reg ? read(core.schema(), record, *reg) : Reading{};
-      order_values.push_back(reading.shown ? reading.shown->value : Value{});
+      if (reading.shown) order_value = reading.shown->value;
     }
-    out.push_back(make_view(core, authors, id, std::move(record)));
+    DOORSTEP_ASSIGN(const RecordId id, rows.column_id<RecordId>(1));
+    if (plan.order) order_values.push_back(std::move(order_value));
+    out.emplace_back(std::make_shared<const RecordView::Data>(core.schema(), authors, id, plan.kind->id, to_bytes(encoded)));
   }
   if (plan.order) {
     std::vector<std::size_t> ranks(out.size());
@@ -192,9 +210,10 @@ void name_address(const Kind* kind, const Address& address, HistoryEntry& entry)
 }  // namespace
 
 Result<std::vector<HistoryEntry>> history_of(Core& core, SpaceState& space, const RecordId& id, std::string_view field_name) {
-  DOORSTEP_ASSIGN(const auto stored, read_record(core, space, id));
-  if (!stored) return Error(Code::not_found, "there is no such record in this space");
-  const Kind* kind = core.schema().kind(stored->kind());
+  DOORSTEP_ASSIGN(const auto encoded, read_record(core, space, id));
+  if (!encoded) return Error(Code::not_found, "there is no such record in this space");
+  DOORSTEP_ASSIGN(const Record stored, decode_record(*encoded));
+  const Kind* kind = core.schema().kind(stored.kind());
   FieldId wanted = 0;
   if (!field_name.empty()) {
     const Field* field = kind ? kind->field(field_name) : nullptr;
@@ -202,14 +221,14 @@ Result<std::vector<HistoryEntry>> history_of(Core& core, SpaceState& space, cons
     wanted = field->id;
   }
   std::vector<HistoryEntry> out;
-  for (const auto& mark : stored->marks()) {
+  for (const auto& mark : stored.marks()) {
     DOORSTEP_ASSIGN(const auto located, core.find_transaction(space, {mark.device, mark.first}));
     if (!located) continue;
     Counter counter = mark.first;
     for (const auto& change : located->transaction.changes)
       for (const auto& operation : change.operations) {
         const Counter at = counter++;
-        if (change.record != id || change.kind != stored->kind() || (wanted != 0 && operation.address.field != wanted)) continue;
+        if (change.record != id || change.kind != stored.kind() || (wanted != 0 && operation.address.field != wanted)) continue;
         auto& entry = out.emplace_back();
         name_address(kind, operation.address, entry);
         entry.value = operation.value;

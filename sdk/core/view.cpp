@@ -5,6 +5,7 @@
 #include "sdk/core/index_key.hpp"
 #include "sdk/core/shown.hpp"
 #include "sdk/records/json.hpp"
+#include "sync/codec.hpp"
 
 namespace doorstep {
 
@@ -35,8 +36,13 @@ std::shared_ptr<const Authors> authors_of(const SpaceState& space, const DeviceI
   return out;
 }
 
-RecordView make_view(const Core& core, std::shared_ptr<const Authors> authors, const RecordId& id, Record record) {
-  return RecordView(std::make_shared<const RecordView::Data>(RecordView::Data{core.schema(), std::move(authors), id, std::move(record)}));
+const Record& RecordView::Data::record() const {
+  if (const Record* known = decoded_.load(std::memory_order_acquire)) return *known;
+  Decoder in(encoded, encoded.size() + 1);
+  auto mine = std::make_unique<const Record>(Record::decode(in));
+  const Record* first = nullptr;
+  if (decoded_.compare_exchange_strong(first, mine.get(), std::memory_order_acq_rel)) return *mine.release();
+  return *first;
 }
 
 namespace {
@@ -53,14 +59,14 @@ Address address_of(const Kind* kind, std::string_view name) {
 }
 
 Value shown_at(const RecordView::Data& data, const Address& address) {
-  const Register* reg = address.field != 0 ? data.record.find(address) : nullptr;
+  const Register* reg = address.field != 0 ? data.record().find(address) : nullptr;
   if (!reg) return {};
-  const Reading reading = read(data.schema, data.record, *reg);
+  const Reading reading = read(data.schema, data.record(), *reg);
   return reading.shown ? reading.shown->value : Value{};
 }
 
 WrittenValue written(const RecordView::Data& data, const Sibling& sibling) {
-  const Mark& mark = data.record.marks()[sibling.mark];
+  const Mark& mark = data.record().marks()[sibling.mark];
   return {sibling.value, data.authors->device(mark.device), data.authors->label(mark.device),
           TimeClaim{mark.claimed_ms, mark.offset_ms, mark.confirmed}, mark.approves};
 }
@@ -68,9 +74,9 @@ WrittenValue written(const RecordView::Data& data, const Sibling& sibling) {
 }  // namespace
 
 const RecordId& RecordView::id() const { return data_->id; }
-const Kind* RecordView::kind() const { return data_->schema.kind(data_->record.kind()); }
-KindId RecordView::kind_id() const { return data_->record.kind(); }
-const Record& RecordView::record() const { return data_->record; }
+const Kind* RecordView::kind() const { return data_->schema.kind(data_->kind); }
+KindId RecordView::kind_id() const { return data_->kind; }
+const Record& RecordView::record() const { return data_->record(); }
 
 Value RecordView::value(std::string_view name) const { return shown_at(*data_, address_of(kind(), name)); }
 
@@ -86,7 +92,7 @@ std::string RecordView::text(std::string_view name) const {
 
 std::vector<std::string> RecordView::elements(std::string_view name) const {
   const Address address = address_of(kind(), name);
-  return address.field != 0 ? present_elements(data_->record, address.field) : std::vector<std::string>{};
+  return address.field != 0 ? present_elements(data_->record(), address.field) : std::vector<std::string>{};
 }
 
 Value RecordView::element_value(std::string_view name, std::string_view element, std::string_view subfield) const {
@@ -104,17 +110,17 @@ Value RecordView::element_value(std::string_view name, std::string_view element,
 bool RecordView::conflicted(std::string_view name) const {
   const Address address = address_of(kind(), name);
   if (address.field == 0) return false;
-  for (const auto& reg : data_->record.field(address.field))
-    if ((address.subfield == 0 || reg.address.subfield == address.subfield) && read(data_->schema, data_->record, reg).conflict)
+  for (const auto& reg : data_->record().field(address.field))
+    if ((address.subfield == 0 || reg.address.subfield == address.subfield) && read(data_->schema, data_->record(), reg).conflict)
       return true;
   return false;
 }
 
 std::vector<WrittenValue> RecordView::standing(std::string_view name) const {
   const Address address = address_of(kind(), name);
-  const Register* reg = address.field != 0 ? data_->record.find(address) : nullptr;
+  const Register* reg = address.field != 0 ? data_->record().find(address) : nullptr;
   if (!reg) return {};
-  const Reading reading = read(data_->schema, data_->record, *reg);
+  const Reading reading = read(data_->schema, data_->record(), *reg);
   std::vector<WrittenValue> out;
   if (reading.shown) out.push_back(written(*data_, *reading.shown));
   for (const auto* sibling : reading.distinct)
@@ -124,7 +130,7 @@ std::vector<WrittenValue> RecordView::standing(std::string_view name) const {
 
 std::string RecordView::json() const {
   const Kind* known = kind();
-  std::string body = known ? json_from_shown(*known, shown_values(data_->schema, data_->record)) : "{}";
+  std::string body = known ? json_from_shown(*known, shown_values(data_->schema, data_->record())) : "{}";
   std::string head = "{\"id\":\"" + data_->id.hex() + "\",\"kind\":\"" + (known ? known->name : "#" + std::to_string(kind_id())) + "\"";
   const auto first = body.find_first_not_of(" \t\n", 1);
   if (first != std::string::npos && body[first] != '}') head += ",";

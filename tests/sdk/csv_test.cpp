@@ -63,7 +63,7 @@ TEST(Csv, IsBounded) {
   EXPECT_EQ(parse("\"" + std::string(70'000, 'x')).end.code(), Code::too_large);
   EXPECT_EQ(parse(std::string(600, ',')).end.code(), Code::too_large);
   std::string wide;
-  for (int i = 0; i < 20; ++i) wide += std::string(60'000, 'x') + ",";
+  for (int i = 0; i < 20; ++i) wide.append(60'000, 'x') += ',';
   EXPECT_EQ(parse(wide).end.code(), Code::too_large);
 }
 

@@ -50,7 +50,7 @@ class Body {
   std::vector<std::string> transcript;
   std::deque<Bytes> out;
   std::size_t in_flight_max = 0;
-  int levels = 0;
+  int levels = 0, refusals = 0;
   std::optional<Code> closed;
   std::vector<std::pair<LogId, Position>> stored;
   std::vector<std::string> heads_before_sending;
@@ -147,6 +147,14 @@ class Body {
     session->on_roster_stored(e.space, summary(e.space), {});
   }
   void handle(effect::AppendSegments& e) {
+    if (e.log.branch && e.log.starts_after != 0) {
+      const auto root = spaces[e.space].logs.find(e.log.root_id(e.space));
+      if (root == spaces[e.space].logs.end() || root->second.head() < e.log.starts_after) {
+        Session::Stored answer;
+        answer.refused = Code::waiting;
+        return session->on_segments_stored(e.space, e.log, answer);
+      }
+    }
     auto& log = spaces[e.space].logs[e.log.id(e.space)];
     if (log.segments.empty() && log.name.starts_after == 0) {
       log.name = e.log;
@@ -170,7 +178,7 @@ class Body {
   void handle(effect::PeerHeads&) { say("heard heads"); }
   void handle(effect::SpaceReady&) { say("ready"); }
   void handle(effect::PeerStored& e) { stored.emplace_back(e.log, e.position); }
-  void handle(effect::PeerRefused&) {}
+  void handle(effect::PeerRefused&) { ++refusals; }
   void handle(effect::Proposal&) { say("got a proposal"); }
   void handle(effect::Locate& e) {
     const auto at = spaces[e.space].logs.find(e.log);
@@ -346,6 +354,28 @@ TEST(SessionTest, AForkedLogIsKeptAsTwoBranchesOnBothSides) {
     sync(phone, relay);
     EXPECT_TRUE(equal_sets(phone, relay, village));
     EXPECT_EQ(phone.spaces[village].logs.size(), 3u) << "a second sync splits nothing again";
+  }
+}
+
+TEST(SessionTest, ABranchGoesOutAfterWhatItLeaves) {
+  for (std::uint8_t n = 1; n <= 16; ++n) {  // whichever id comes first
+    Body phone("phone", false), relay("relay", true);
+    phone.window = 3'000;
+    phone.batch = 1'000;
+    for (Body* body : {&phone, &relay}) body->spaces[village].roster = {{1}};
+    for (std::uint8_t i = 0; i < 12; ++i) phone.write(village, log_named(n), segment(500, i));
+    MemoryLog branch;
+    branch.name = log_named(n);
+    branch.before = phone.spaces[village].logs.begin()->second.hash_at(8);
+    branch.name.branch = chain(branch.before, segment(500, 77));
+    branch.name.starts_after = 8;
+    branch.segments = {segment(500, 77), segment(500, 78)};
+    const LogId id = branch.name.id(village);
+    phone.spaces[village].logs[id] = branch;
+    sync(phone, relay);
+    EXPECT_EQ(phone.refusals, 0);
+    EXPECT_EQ(phone.levels, 1);
+    EXPECT_TRUE(equal_sets(phone, relay, village));
   }
 }
 
