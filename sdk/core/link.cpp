@@ -1,6 +1,7 @@
 // Link: a Session, its Channel and the replica between them. Every effect is carried out under the core's mutex and answered at
 // once; the mutex is given back between effects, so that the app's writes get their turn while a sync runs.
 #include <algorithm>
+#include <set>
 
 #include "doorstep/sync.hpp"
 #include "sdk/core/core.hpp"
@@ -26,9 +27,12 @@ class Link::Body {
   bool done() const {
     return level_ && session_.level() && outbox_.empty() && (!joining_ || proposed_) && session_.pongs() >= pongs_awaited_;
   }
+  bool outdated();
   SyncReport report();
 
   std::vector<SpaceId> spaces_;
+  std::set<SpaceId> waiting_;  ///< For admission, when the link began.
+  std::int64_t started_ms_ = 0;
   bool joining_ = false;
   std::optional<Invitation> invitation_;
 
@@ -86,19 +90,21 @@ bool names(const std::vector<RelayAddress>& relays, const TransportPublicKey& ke
 
 }  // namespace
 
-Result<Link> Link::start(Replica& replica, const RelayAddress& relay, bool as_member) {
+Result<Link> Link::start(Replica& replica, const RelayAddress& relay, As as) {
   const auto core = replica.core();
   const TakeTurn<Turn> guard(core->mutex);
   DOORSTEP_TRY(core->require_open());
   std::vector<SpaceId> spaces;
   std::optional<Invitation> invitation;
+  std::set<SpaceId> waiting;
   for (auto& [id, space] : core->spaces()) {
+    if (!space.invitation.empty()) waiting.insert(id);
     if (space.roster && space.roster->member(core->device())) {
       if (names(space.roster->relays(), relay.key)) spaces.push_back(id);
-    } else if (!invitation && !space.invitation.empty()) {
+    } else if (!invitation && !space.invitation.empty() && as != As::member) {
       auto parsed = Invitation::from_uri(space.invitation);
       if (!parsed || !names(parsed->relays, relay.key)) continue;
-      if (as_member)
+      if (as == As::claimant)
         spaces.push_back(id);
       else
         invitation = std::move(*parsed);
@@ -120,6 +126,8 @@ Result<Link> Link::start(Replica& replica, const RelayAddress& relay, bool as_me
   if (spaces.empty()) return Error(Code::not_found, "no space of this store uses that relay");
   auto body = std::make_unique<Body>(core, relay, Channel::device(core->random(), core->transport(), relay.key), options);
   body->spaces_ = std::move(spaces);
+  body->waiting_ = std::move(waiting);
+  body->started_ms_ = core->clock().steady_ms();
   return Link(std::move(body));
 }
 
@@ -134,6 +142,7 @@ void Link::wake() { body_->wake(); }
 void Link::on_work(std::function<void()> callback) { body_->on_work(std::move(callback)); }
 void Link::close() { body_->close(); }
 bool Link::ended() const { return body_->ended(); }
+bool Link::outdated() const { return body_->outdated(); }
 bool Link::done() const { return body_->done(); }
 SyncProgress Link::progress() const { return body_->report(); }
 SyncReport Link::report() const { return body_->report(); }
@@ -227,6 +236,21 @@ void Link::Body::wake() {
     offer_fresh();
   }
   run();
+}
+
+bool Link::Body::outdated() {
+  constexpr std::int64_t ask_again_ms = 30'000;
+  const TakeTurn<Turn> guard(core_->mutex);
+  if (joining_ || core_->locked()) return false;
+  const bool late = core_->clock().steady_ms() - started_ms_ > ask_again_ms;
+  return std::any_of(core_->spaces().begin(), core_->spaces().end(), [&](const auto& each) {
+    const auto& [id, state] = each;
+    if (std::find(spaces_.begin(), spaces_.end(), id) != spaces_.end()) return false;
+    if (state.roster && state.roster->member(core_->device())) return names(state.roster->relays(), relay_.key);
+    if (state.invitation.empty() || (waiting_.contains(id) && !late)) return false;
+    const auto invitation = Invitation::from_uri(state.invitation);
+    return invitation && names(invitation->relays, relay_.key);
+  });
 }
 
 // Segments that were sealed since the last look, with their bytes, while the queue still holds them.

@@ -10,6 +10,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -171,6 +172,14 @@ class Pump {
     if (finished_ || !connected_) return;
     link_.wake();
     after_progress();
+    end_if_outdated();
+  }
+
+  void end_if_outdated() {
+    if (!options_.watch || finished_ || closing_ || !link_.outdated()) return;
+    closing_ = true;
+    link_.close();
+    write();
   }
 
   void cancel() {
@@ -197,6 +206,7 @@ class Pump {
       link_.tick();
       write();
       show_progress();  // what came too soon after the last one, and nothing came after it
+      end_if_outdated();
       arm();
     });
   }
@@ -278,11 +288,11 @@ void add_up(SyncReport& total, const SyncReport& part) {
 Result<SyncReport> sync_with(Replica& replica, const RelayAddress& relay, const SyncOptions& options) {
   SyncReport total;
   const std::vector<std::string> addresses = options.proxy.empty() ? relay.addresses : std::vector<std::string>{options.proxy};
-  bool as_member = false;
+  auto as = Link::As::newcomer_first;
   std::optional<Error> refused;
   for (int round = 0; round < 2; ++round) {
-    const bool joining = joining_anywhere(replica) && !as_member;
-    auto link = Link::start(replica, relay, as_member);
+    const bool joining = joining_anywhere(replica) && as == Link::As::newcomer_first;
+    auto link = Link::start(replica, relay, as);
     if (!link) {
       if (link.code() == Code::not_found && round > 0) return total;
       return link.error();
@@ -297,9 +307,9 @@ Result<SyncReport> sync_with(Replica& replica, const RelayAddress& relay, const 
       if (refused && joining_anywhere(replica)) return *refused;  // neither the invitation nor we are known there
       return total;
     }
-    as_member = !report;
+    // The spaces that we are a member of do not wait for the one that we are not.
+    as = report ? Link::As::member : Link::As::claimant;
     if (!report) refused = report.error();
-    if (report && joining_anywhere(replica)) return total;
   }
   return total;
 }
@@ -330,54 +340,129 @@ Result<SyncReport> sync(Replica& replica, const SyncOptions& options) {
   return total;
 }
 
+// ---- SyncService: a thread for each relay, and one that looks which there are
+
+namespace {
+
+// Waits for `time`, or until cancelled.
+void wait_for(const CancelToken& cancel, std::chrono::milliseconds time) {
+  asio::io_context io(1);
+  asio::steady_timer timer(io, time);
+  timer.async_wait([](const boost::system::error_code&) {});
+  const auto& token = cancel.state();
+  {
+    const std::lock_guard guard(token->mutex);
+    if (token->cancelled) return;
+    token->callback = [&io] { io.stop(); };
+  }
+  io.run();
+  const std::lock_guard guard(token->mutex);
+  token->callback = {};
+}
+
+}  // namespace
+
 struct SyncService::State {
+  State(Replica& of, SyncOptions with) : replica(of), options(std::move(with)) {}
+
+  struct Worker {
+    TransportPublicKey relay;
+    CancelToken cancel;
+    std::thread thread;
+    SyncProgress progress;
+    std::string problem;
+  };
+
+  void look_after_workers();
+  void start_worker(const TransportPublicKey& relay);
+  void work(Worker& worker);
+  SyncProgress sum() const;  // under `mutex`
+
+  Replica& replica;
   SyncOptions options;
   CancelToken cancel;
-  mutable std::mutex mutex;
-  SyncProgress progress;
-  std::string problem;
   std::thread thread;
+  mutable std::mutex mutex;
+  std::mutex shown;  // one call of options.progress at a time
+  std::map<TransportPublicKey, std::unique_ptr<Worker>> workers;
+  std::string problem;  // of having no relay at all
 };
 
-SyncService::SyncService(Replica& replica, SyncOptions options) : state_(std::make_unique<State>()) {
-  state_->options = std::move(options);
-  state_->options.watch = true;
-  state_->options.cancel = &state_->cancel;
-  state_->options.progress = [state = state_.get(), shown = state_->options.progress](const SyncProgress& progress) {
+void SyncService::State::look_after_workers() {
+  constexpr std::chrono::milliseconds look_again{1000};
+  while (!cancel.cancelled()) {
+    const auto relays = relays_of(replica);
     {
-      const std::lock_guard guard(state->mutex);
-      state->progress = progress;
-      state->problem.clear();
+      const std::lock_guard guard(mutex);
+      problem = relays ? std::string() : relays.error().message();
+      if (relays)
+        for (const auto& relay : *relays)
+          if (!workers.contains(relay.key)) start_worker(relay.key);
     }
-    if (shown) shown(progress);
+    wait_for(cancel, look_again);
+  }
+  for (auto& [key, worker] : workers) worker->cancel.cancel();
+  for (auto& [key, worker] : workers) worker->thread.join();
+}
+
+void SyncService::State::start_worker(const TransportPublicKey& relay) {
+  auto& worker = workers[relay] = std::make_unique<Worker>();
+  worker->relay = relay;
+  worker->thread = std::thread([this, at = worker.get()] { work(*at); });
+}
+
+void SyncService::State::work(Worker& worker) {
+  constexpr std::chrono::milliseconds wait_min{500}, wait_max{60'000}, went_well{5000};
+  SyncOptions mine = options;
+  mine.watch = true;
+  mine.cancel = &worker.cancel;
+  mine.progress = [this, &worker](const SyncProgress& progress) {
+    const std::lock_guard one_call(shown);
+    SyncProgress all;
+    {
+      const std::lock_guard guard(mutex);
+      worker.progress = progress;
+      worker.problem.clear();
+      all = sum();
+    }
+    if (options.progress) options.progress(all);
   };
-  state_->thread = std::thread([state = state_.get(), &replica] {
-    std::chrono::milliseconds wait{500};
-    constexpr std::chrono::milliseconds wait_max{60'000};
-    while (!state->cancel.cancelled()) {
-      const auto began = std::chrono::steady_clock::now();
-      const auto report = sync(replica, state->options);
-      {
-        const std::lock_guard guard(state->mutex);
-        state->problem = report ? std::string() : report.error().message();
-      }
-      if (std::chrono::steady_clock::now() - began > wait_max) wait = std::chrono::milliseconds{500};
-      // Waits for the next try, or for being cancelled.
-      asio::io_context io(1);
-      asio::steady_timer timer(io, wait);
-      timer.async_wait([](const boost::system::error_code&) {});
-      {
-        const auto& token = state->cancel.state();
-        const std::lock_guard guard(token->mutex);
-        if (token->cancelled) break;
-        token->callback = [&io] { io.stop(); };
-      }
-      io.run();
-      const std::lock_guard guard(state->cancel.state()->mutex);
-      state->cancel.state()->callback = {};
-      wait = std::min(wait * 2, wait_max);
+  auto wait = wait_min;
+  while (!worker.cancel.cancelled()) {
+    const auto began = std::chrono::steady_clock::now();
+    // Its addresses may have changed; a relay that nothing names any more is left alone until something does.
+    const auto relays = relays_of(replica);
+    const auto at = relays ? std::find_if(relays->begin(), relays->end(), [&](const auto& r) { return r.key == worker.relay; })
+                           : std::vector<RelayAddress>::const_iterator();
+    const bool named = relays && at != relays->end();
+    const auto report = named ? sync_with(replica, *at, mine) : Result<SyncReport>(SyncReport{});
+    {
+      const std::lock_guard guard(mutex);
+      worker.problem = report ? std::string() : report.error().message();
     }
-  });
+    if (std::chrono::steady_clock::now() - began > went_well) wait = wait_min;
+    wait_for(worker.cancel, wait);
+    wait = std::min(wait * 2, wait_max);
+  }
+}
+
+SyncProgress SyncService::State::sum() const {
+  SyncProgress all;
+  all.level = !workers.empty();
+  for (const auto& [key, worker] : workers) {
+    const auto& one = worker->progress;
+    all.transactions_sent += one.transactions_sent;
+    all.transactions_received += one.transactions_received;
+    all.transactions_to_send = std::max(all.transactions_to_send, one.transactions_to_send);
+    all.bytes_sent += one.bytes_sent;
+    all.bytes_received += one.bytes_received;
+    all.level = all.level && one.level;
+  }
+  return all;
+}
+
+SyncService::SyncService(Replica& replica, SyncOptions options) : state_(std::make_unique<State>(replica, std::move(options))) {
+  state_->thread = std::thread([state = state_.get()] { state->look_after_workers(); });
 }
 
 SyncService::~SyncService() {
@@ -387,10 +472,12 @@ SyncService::~SyncService() {
 
 SyncProgress SyncService::progress() const {
   const std::lock_guard guard(state_->mutex);
-  return state_->progress;
+  return state_->sum();
 }
 std::string SyncService::problem() const {
   const std::lock_guard guard(state_->mutex);
+  for (const auto& [key, worker] : state_->workers)
+    if (!worker->problem.empty()) return worker->problem;
   return state_->problem;
 }
 

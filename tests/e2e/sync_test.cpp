@@ -287,6 +287,71 @@ TEST_F(SyncTest, AChangeReachesAWatchingReplicaLive) {
   EXPECT_EQ(lan.get(village_, person)->text("self_care"), other);
 }
 
+// Waits, woken by the progress of a service, until something holds.
+class Progress {
+ public:
+  SyncOptions options() {
+    SyncOptions out;
+    out.progress = [this](const SyncProgress&) {
+      const std::lock_guard guard(mutex_);
+      ++count_;
+      came_.notify_all();
+    };
+    return out;
+  }
+  template <class Condition>
+  bool until(const Condition& holds) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    for (;;) {
+      std::size_t before = 0;
+      {
+        const std::lock_guard guard(mutex_);
+        before = count_;
+      }
+      if (holds()) return true;
+      std::unique_lock lock(mutex_);
+      if (!came_.wait_until(lock, deadline, [&] { return count_ != before; })) return false;
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable came_;
+  std::size_t count_ = 0;
+};
+
+TEST_F(SyncTest, AServiceCarriesASpaceThatIsFoundedWhileItRuns) {
+  Progress progress;
+  SyncService service(*desk_, progress.options());
+  put_person(*desk_, village_, 3);
+  ASSERT_TRUE(progress.until([&] { return desk_->pending(village_)->transactions == 0; })) << service.problem();
+  auto second = desk_->found({.name = "柳树村", .role = "town_clerk", .label = "吴", .relays = {relay_->address()}});
+  ASSERT_OK(second);
+  put_person(*desk_, *second, 4);
+  EXPECT_TRUE(progress.until([&] { return desk_->pending(*second)->transactions == 0; })) << service.problem();
+}
+
+TEST_F(SyncTest, AServiceSpeaksWithEveryRelay) {
+  Replica lan = make("lan", clock_a_);
+  join(lan, "兰");
+  RunningRelay other(directory_ / "other", std::vector<DeviceId>{authority_});
+  ASSERT_OK(desk_->set_relays(village_, {relay_->address(), other.address()}));
+  ASSERT_OK(sync(*desk_));
+  ASSERT_OK(sync(lan));
+  put_person(*desk_, village_, 3);
+  Progress progress;
+  SyncService service(*desk_, progress.options());
+  // The first relay says "level" first; then it goes, and what it had is at the other.
+  ASSERT_TRUE(progress.until([&] { return desk_->pending(village_)->transactions == 0; })) << service.problem();
+  relay_.reset();
+  SyncOptions short_wait;
+  short_wait.timeout_ms = 5000;
+  EXPECT_TRUE(progress.until([&] {
+    (void)sync(lan, short_wait);
+    return *lan.count(village_, "person") == 1;
+  })) << service.problem();
+}
+
 TEST_F(SyncTest, AnUnreachableRelayIsASentenceAndLosesNothing) {
   put_person(*desk_, village_, 3);
   relay_.reset();

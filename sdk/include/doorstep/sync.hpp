@@ -30,10 +30,13 @@ struct SyncReport : SyncProgress {
 /// One connection to one relay.
 class Link {
  public:
-  /// For every space of the replica that names this relay. While an invitation to it is open, the link first carries that:
-  /// it hands in the request to be admitted and does nothing else. `as_member`: the invitation may have been used already (the
-  /// relay refuses it with Code::unauthenticated then), so connect as the member that we may have become.
-  static Result<Link> start(Replica& replica, const RelayAddress& relay, bool as_member = false);
+  enum class As : std::uint8_t {
+    newcomer_first,  ///< While an invitation is open, carries that: hands in the request to be admitted and does nothing else.
+    member,          ///< For the spaces that we are a member of.
+    claimant,        ///< And for those that wait: the invitation may have been used (the relay refuses it with Code::unauthenticated).
+  };
+  /// For every space of the replica that names this relay. Code::not_found: there is none.
+  static Result<Link> start(Replica& replica, const RelayAddress& relay, As as = As::newcomer_first);
   Link(Link&&) noexcept;
   Link& operator=(Link&&) noexcept;
   ~Link();
@@ -51,6 +54,8 @@ class Link {
   /// Says goodbye; then take output().
   void close();
   bool ended() const;
+  /// The replica has a space by now that this link does not carry, or it is time to ask again for admission: close it, start another.
+  bool outdated() const;
   /// A joining device that handed in its request and now only waits; or everything is level.
   bool done() const;
   SyncProgress progress() const;
@@ -81,7 +86,7 @@ class CancelToken {
 };
 
 struct SyncOptions {
-  bool watch = false;                                      ///< Stay connected and live until cancelled; reconnects by itself.
+  bool watch = false;                                      ///< Stay connected and live until cancelled or cut off.
   std::int64_t timeout_ms = 30'000;                        ///< Without progress.
   std::function<void(const SyncProgress&)> progress = {};  ///< At most ten times a second, on the syncing thread.
   CancelToken* cancel = nullptr;
@@ -92,7 +97,8 @@ struct SyncOptions {
 /// Code::unreachable, timeout, cancelled, unauthenticated; what was written stays where it was.
 Result<SyncReport> sync(Replica& replica, const SyncOptions& options = {});
 
-/// Keeps a replica in sync on a thread of its own, until destroyed.
+/// Keeps a replica in sync with every relay that its spaces name, also with those that come to be named, until destroyed. Connects
+/// again by itself. One thread a relay, and one that looks after them; options.progress is called on theirs, one call at a time.
 class SyncService {
  public:
   SyncService(Replica& replica, SyncOptions options);
