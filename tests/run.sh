@@ -2,11 +2,10 @@
 # Everything that is checked about Doorstep, from a fresh clone on a bare Debian 12: installs, builds, runs the tiers,
 # prints each tier's time beside its budget, and ends with one line `N passed, N failed`.
 #
-#   tests/run.sh                every tier that a change has to pass: tidy unit property fault e2e consumer
-#   tests/run.sh --all          the same, and fuzz and tsan (clang-14, ThreadSanitizer), which have not yet been seen green
-#                               from a fresh clone and so do not decide about a change
+#   tests/run.sh                every tier: tidy unit property fault e2e consumer fuzz tsan
 #   tests/run.sh --quick        unit tests of the dev build only
-#   tests/run.sh --tier NAME    one of: tidy unit property fault e2e consumer fuzz tsan   (may be repeated)
+#   tests/run.sh --tier NAME    one of these tiers (may be repeated)
+#   tests/run.sh --fuzz SECONDS only fuzz: the corpus, then a search of so many seconds for each target
 #
 # Being over a budget is reported and fails nothing: machines are noisy. Logs: build/<preset>/logs/.
 # No `set -e`: a failed check is counted, and the next one still runs.
@@ -17,13 +16,13 @@ cd "$(dirname "$0")/.." || exit 1
 
 passed=0 failed=0 summary="" over="" failures=""
 
-usage() { sed -n '2,11s/^# \{0,1\}//p' tests/run.sh; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' tests/run.sh; }
 
-tiers=""
+tiers="" fuzz_seconds=0
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) tiers="$tiers unit" ;;
-    --all) tiers="tidy unit property fault e2e consumer fuzz tsan" ;;
+    --fuzz) shift; tiers="$tiers fuzz"; fuzz_seconds=${1:-0} ;;
     --tier) shift; tiers="$tiers ${1:-}" ;;
     *) usage; exit 2 ;;
   esac
@@ -32,7 +31,7 @@ done
 for tier in $tiers; do
   case $tier in tidy | unit | property | fault | e2e | consumer | fuzz | tsan) ;; *) usage; exit 2 ;; esac
 done
-[ -n "$tiers" ] || tiers="tidy unit property fault e2e consumer"
+[ -n "$tiers" ] || tiers="tidy unit property fault e2e consumer fuzz tsan"
 wants() { case " $tiers " in *" $1 "*) true ;; *) false ;; esac; }
 
 # ---- Counting
@@ -216,7 +215,7 @@ consumer() {
   check "consumer: run" build/consumer/consumer
 }
 
-# Replays the corpus, then searches on for a little while. What it finds is left in build/fuzz/findings/.
+# Replays the corpus, then searches on if it was given time. What it finds is left in build/fuzz/findings/.
 fuzz_one() {
   local name=$1 corpus=tests/fuzz/corpus/$1 found=build/fuzz/findings/$1/ more=build/fuzz/corpus/$1
   # A parser that allocates 64 MB for one input trusts a size that it read.
@@ -225,13 +224,14 @@ fuzz_one() {
   # shellcheck disable=SC2086
   case $2 in
     replay) $fixed_addresses "build/fuzz/bin/fuzz_$name" $limits -runs=0 "$corpus" ;;
-    search) $fixed_addresses "build/fuzz/bin/fuzz_$name" $limits -max_total_time=20 -print_final_stats=1 "$more" "$corpus" ;;
+    search) $fixed_addresses "build/fuzz/bin/fuzz_$name" $limits -max_total_time="$fuzz_seconds" -print_final_stats=1 "$more" "$corpus" ;;
   esac
 }
 fuzz() {
   local file name mode log
   mkdir -p build/fuzz/logs
   for mode in replay search; do
+    if [ "$mode" = search ] && [ "$fuzz_seconds" -le 0 ]; then continue; fi
     for file in tests/fuzz/*_fuzz.cpp; do
       [ -e "$file" ] || continue
       name=$(basename "$file" _fuzz.cpp)
