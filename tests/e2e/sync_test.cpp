@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
+#include <nlohmann/json.hpp>
 
 #include "sdk/core/core.hpp"
 #include "server/relay.hpp"
@@ -350,6 +351,68 @@ TEST_F(SyncTest, AServiceSpeaksWithEveryRelay) {
     (void)sync(lan, short_wait);
     return *lan.count(village_, "person") == 1;
   })) << service.problem();
+}
+
+// What this program does not know it merges, keeps, forwards and leaves alone when it edits beside it.
+TEST_F(SyncTest, ANewerSchemaTravelsThroughAnOlderProgram) {
+  auto document = nlohmann::json::parse(Schema::builtin().to_json());
+  document["version"] = document["version"].get<int>() + 1;
+  for (auto& kind : document["kinds"])
+    if (kind["name"] == "person")
+      kind["fields"].push_back(
+          {{"number", 900}, {"name", "dialect"}, {"label", {"方言", "dialect"}}, {"type", "text"}, {"policy", "review"}});
+  document["kinds"].push_back(
+      {{"id", 1500},
+       {"name", "loan"},
+       {"label", {"借用", "loan"}},
+       {"sensitivity", "s1"},
+       {"rights", {{"member", {"write"}}, {"town_clerk", {"write", "resolve", "approve"}}}},
+       {"fields", {{{"number", 1}, {"name", "what"}, {"label", {"物品", "what"}}, {"type", "text"}, {"policy", "latest"}}}}});
+  const auto newer = Schema::parse(document.dump());
+  ASSERT_OK(newer);
+  const auto with_newer = [&](const std::string& name, FakeClock& clock) {
+    auto options = cheap_options(directory_ / name, &clock);
+    options.schema = *newer;
+    return options;
+  };
+  auto made = Replica::create(with_newer("new-desk", desk_clock_), "passphrase");
+  ASSERT_OK(made);
+  desk_.emplace(std::move(*made));
+  relay_.reset();
+  relay_.emplace(directory_ / "new-relay", std::vector<DeviceId>{*desk_->authority()});
+  auto founded = desk_->found({.name = "石桥村", .role = "town_clerk", .label = "吴", .relays = {relay_->address()}});
+  ASSERT_OK(founded);
+  village_ = *founded;
+  Replica older = make("older", clock_a_);
+  join(older, "兰");
+
+  const RecordId person = put_person(*desk_, village_, 3);
+  ASSERT_OK(set_field(*desk_, village_, person, "dialect", std::string("闽南话")));
+  RecordId loan;
+  ASSERT_OK(desk_->transact(village_, [&](Write& write) -> Status {
+    loan = write.create("loan");
+    write.set(loan, "what", std::string("轮椅"));
+    return {};
+  }));
+  sync_now(*desk_);
+  sync_now(older);
+  expect_level({&*desk_, &older});
+  ASSERT_OK(older.get(village_, loan));
+  EXPECT_EQ(older.get(village_, loan)->kind(), nullptr);
+  ASSERT_OK(set_field(older, village_, person, "self_care", std::string("3")));
+  sync_now(older);
+  sync_now(*desk_);
+  expect_level({&*desk_, &older});
+
+  auto made_third = Replica::create(with_newer("third", clock_b_), "passphrase");
+  ASSERT_OK(made_third);
+  Replica third = std::move(*made_third);
+  join(third, "付");
+  EXPECT_EQ(third.get(village_, person)->text("dialect"), "闽南话");
+  EXPECT_EQ(third.get(village_, person)->text("self_care"), "3");
+  EXPECT_EQ(third.get(village_, loan)->text("what"), "轮椅");
+  sync_now(older);
+  expect_level({&*desk_, &older, &third});
 }
 
 TEST_F(SyncTest, AnUnreachableRelayIsASentenceAndLosesNothing) {
