@@ -11,7 +11,7 @@ namespace doorstep {
 namespace {
 constexpr std::size_t chunk_plain_bytes_max = 4u << 20;
 constexpr std::size_t worth_packing_bytes = 512;
-constexpr int pending_level = -3;  // zstd's fast levels: it is packed for a while only
+constexpr int pending_level = 1;
 }  // namespace
 
 // chunk: u8 (0 plain, 1 zstd); count, (gap, bytes) each

@@ -238,12 +238,16 @@ class Pump {
   std::optional<Error> error_;
 };
 
-// What a first sync wrote stands in the database and in its log: the log's part of the disk is given back.
-void give_back_log(Replica& replica) {
-  constexpr std::uint64_t pages_kept = 256;
+// What a first sync wrote stands in the database and in its log, and what it sealed is pending no more: that part of the disk is
+// given back.
+void give_back_disk(Replica& replica) {
+  constexpr std::int64_t pages_kept = 256;
   const auto& core = replica.core();
   const std::lock_guard guard(core->mutex);
-  if (!core->locked() && core->database().health().wal_pages > pages_kept) (void)core->database().checkpoint(true);
+  if (core->locked()) return;
+  const auto free_pages = core->database().query_int("PRAGMA freelist_count");
+  if (free_pages && *free_pages > pages_kept) (void)core->database().shrink(static_cast<int>(*free_pages - pages_kept / 2));
+  if (core->database().health().wal_pages > static_cast<std::uint64_t>(pages_kept)) (void)core->database().checkpoint(true);
 }
 
 // Every relay that the replica's spaces or its invitations name.
@@ -336,7 +340,7 @@ Result<SyncReport> sync(Replica& replica, const SyncOptions& options) {
   }
   if (reached == 0 && failed) return *failed;
   if (failed) total.warnings.push_back(failed->message());
-  give_back_log(replica);
+  give_back_disk(replica);
   return total;
 }
 
