@@ -257,6 +257,7 @@ Result<SpaceState*> Core::space(const SpaceId& id) {
 
 Status Core::change(const std::function<Status()>& body) {
   DOORSTEP_TRY(require_open());
+  const auto published = fresh_serial;
   DOORSTEP_ASSIGN(DatabaseTransaction transaction, DatabaseTransaction::begin(*database_));
   Status done = body();
   if (done) done = transaction.commit();
@@ -264,13 +265,22 @@ Status Core::change(const std::function<Status()>& body) {
   transaction.rollback();
   changed_.clear();
   // What memory holds may be ahead of the tables now. The error of the change is the one to tell.
-  std::map<SpaceId, bool> jumped;
-  for (auto& [id, space] : spaces_) jumped[id] = space.jumped;
+  // Nothing that was not committed may leave.
+  while (!fresh.empty() && fresh.back().serial > published) fresh.pop_back();
+  const auto before = std::exchange(spaces_, {});
   if (Status loaded = load_all(); !loaded) {
     database_.reset();
     return loaded;
   }
-  for (auto& [id, space] : spaces_) space.jumped = jumped[id];
+  for (auto& [id, space] : spaces_) {
+    const auto at = before.find(id);
+    if (at == before.end()) continue;
+    // What is no table's: counters once stepped over stay unused, and a fork that was seen is not unseen.
+    space.jumped = at->second.jumped;
+    space.last_counter = std::max(space.last_counter, at->second.last_counter);
+    space.roster_fork = at->second.roster_fork;
+    space.seen_roster_size = at->second.seen_roster_size;
+  }
   return done;
 }
 

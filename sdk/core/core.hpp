@@ -145,10 +145,12 @@ class Core : public std::enable_shared_from_this<Core> {
   Status evaluate_again(SpaceState& space, const RecordId& id, KindId kind, const std::vector<Dot>& more);
   /// Evaluates every record that a segment touches (after a cut, a role, a failed reference).
   Status recheck_segment(SpaceState& space, std::int64_t segment);
-  bool evidence_holds(SpaceState& space, const std::vector<Reference>& references, const Dot& dot);
+  bool evidence_holds(SpaceState& space, const std::vector<Reference>& references, const Dot& dot, std::map<std::int64_t, bool>& proven);
+  bool proven_to_know(SpaceState& space, const std::vector<Reference>& references, std::int64_t row);
   /// Leaves out the names that stand at this address and outside the author's evidence.
+  /// `proven` remembers what the references say of a segment.
   Status drop_unproven(SpaceState& space, const RecordPlace& record, Operation& operation, DeviceNumber author,
-                       const std::vector<Reference>& references);
+                       const std::vector<Reference>& references, std::map<std::int64_t, bool>& proven);
   static bool check_counts(const SpaceState& space, const Transaction& transaction, Position roster_size);
   void note_changed(SpaceState& space, const RecordId& id, KindId kind);
 
@@ -221,6 +223,9 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<std::int64_t> next_row(SpaceState& space, KindId kind);
   Status delete_record(SpaceState& space, StoredRecord& stored);
 
+  // logs.cpp
+  Status refer_to_branch(SpaceState& space, LogNumber log, LogNumber branch);
+
   // sealing.cpp
   Status insert_own(std::int64_t row, const SealedSegment& segment, std::size_t transactions, bool checked);
   Status claim_own(SpaceState& space, LogState& log, std::int64_t row, const SegmentContent& content,
@@ -237,7 +242,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<Code> append_segment(SpaceState& space, LogState& log, const Bytes& bytes, std::size_t* merged);
   Result<bool> take_in(SpaceState& space, const LogState& log, std::int64_t row, const Hash& hash, const SegmentContent& content,
                        bool checked, std::size_t* merged);
-  Status remember_references(SpaceState& space, std::int64_t row, const std::vector<Reference>& references);
+  Status remember_references(std::int64_t row, const std::vector<Reference>& references);
   Status judge_references_to(SpaceState& space, const LogState& log, Position position, const Hash& hash);
   Status retry_segment(SpaceState& space, std::int64_t row);
   Status check_reaches(SpaceState& space, LogState& log, Position position);

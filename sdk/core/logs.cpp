@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "sdk/core/core.hpp"
+#include "sync/codec.hpp"
 #include "sync/limits.hpp"
 
 namespace doorstep {
@@ -85,6 +86,27 @@ Position Core::locate(SpaceState& space, const LogId& log_id, const std::vector<
   return agrees;
 }
 
+// What we wrote after reading the log may have read the part that is a branch now.
+Status Core::refer_to_branch(SpaceState& space, LogNumber log, LogNumber branch) {
+  std::vector<std::pair<std::int64_t, Bytes>> changed;
+  {
+    DOORSTEP_ASSIGN(Statement rows, database_->prepare("SELECT n, refers FROM pending WHERE space = ?"));
+    rows.bind(1, space.n);
+    for (;;) {
+      DOORSTEP_ASSIGN(const bool row, rows.step());
+      if (!row) break;
+      Decoder in(rows.column_blob(1));
+      bool refers = false;
+      while (!in.failed() && in.remaining() != 0) refers = in.get_varint() == static_cast<std::uint64_t>(log) || refers;
+      if (!refers) continue;
+      auto& [n, bytes] = changed.emplace_back(rows.column_int(0), to_bytes(rows.column_blob(1)));
+      put_varint(bytes, static_cast<std::uint64_t>(branch));
+    }
+  }
+  for (const auto& [n, refers] : changed) DOORSTEP_TRY(database_->run("UPDATE pending SET refers = ? WHERE n = ?", refers, n));
+  return {};
+}
+
 Status Core::split(SpaceState& space, const LogId& log_id, Position position) {
   const auto at = space.log_by_id.find(log_id);
   if (at == space.log_by_id.end()) return {};
@@ -112,7 +134,8 @@ Status Core::split(SpaceState& space, const LogId& log_id, Position position) {
     DOORSTEP_TRY(database_->run("UPDATE span SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
     DOORSTEP_TRY(database_->run("UPDATE void SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
     DOORSTEP_TRY(database_->run("UPDATE quarantine SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
-    DOORSTEP_TRY(database_->run("UPDATE unchecked SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
+    DOORSTEP_TRY(database_->run("UPDATE reference SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
+    DOORSTEP_TRY(refer_to_branch(space, log.n, branch.n));
     opened_.clear();
     log.head.hash = position == 0 ? Hash{} : before.value_or(Hash{});
     log.head.position = position;

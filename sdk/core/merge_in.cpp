@@ -59,24 +59,33 @@ bool Core::arrived(SpaceState& space, const Dot& dot) {
 
 // A supersession of another device's operation counts if the author's segment proves that he had seen it: it names the log that
 // holds the operation, up to a position not before it, by a hash that is on a chain through the operation (invariant 5). While no
-// such chain reaches that position the author is believed (`unchecked`).
-bool Core::evidence_holds(SpaceState& space, const std::vector<Reference>& references, const Dot& dot) {
+// such chain reaches that position the author is believed.
+bool Core::evidence_holds(SpaceState& space, const std::vector<Reference>& references, const Dot& dot,
+                          std::map<std::int64_t, bool>& proven) {
   auto row = database_->query_int(
       "SELECT segment FROM (SELECT segment, last FROM span WHERE device = ? AND first <= ? "
       "ORDER BY first DESC LIMIT 1) WHERE last >= ?",
       space.n << 32 | dot.device, static_cast<std::int64_t>(dot.counter), static_cast<std::int64_t>(dot.counter));
   if (!row) return true;  // not arrived: remembered, and judged when it comes
-  const LogState& log = space.logs.at(log_of_segment(*row));
-  const Position position = position_of_segment(*row);
+  const auto known = proven.find(*row);
+  if (known != proven.end()) return known->second;
+  return proven[*row] = proven_to_know(space, references, *row);
+}
+
+bool Core::proven_to_know(SpaceState& space, const std::vector<Reference>& references, std::int64_t row) {
+  const LogState& log = space.logs.at(log_of_segment(row));
+  const Position position = position_of_segment(row);
   const LogId root = log.head.name.root_id(space.id);
-  for (const auto& reference : references) {
-    if (reference.log != root || reference.position < position) continue;
+  const auto first =
+      std::lower_bound(references.begin(), references.end(), root, [](const Reference& r, const LogId& id) { return r.log < id; });
+  for (auto reference = first; reference != references.end() && reference->log == root; ++reference) {
+    if (reference->position < position) continue;
     bool reached = false;
     const auto proven_on = [&](const LogState& chain) {
-      if (reference.position > chain.head.position) return false;
+      if (reference->position > chain.head.position) return false;
       reached = true;
-      const auto hash = hash_at(space, chain, reference.position);
-      return hash && *hash && shorten(**hash) == reference.hash;
+      const auto hash = hash_at(space, chain, reference->position);
+      return hash && *hash && shorten(**hash) == reference->hash;
     };
     if (proven_on(log)) return true;
     for (const auto& [n, branch] : space.logs)
@@ -91,9 +100,9 @@ bool Core::evidence_holds(SpaceState& space, const std::vector<Reference>& refer
 // A name without evidence counts for nothing, but only where its operation stands at the address in question: what is elsewhere
 // closes nothing anyway, and must not make the state depend on what arrived first (MERGE.md, section 1).
 Status Core::drop_unproven(SpaceState& space, const RecordPlace& record, Operation& operation, DeviceNumber author,
-                           const std::vector<Reference>& references) {
+                           const std::vector<Reference>& references, std::map<std::int64_t, bool>& proven) {
   for (auto at = operation.supersedes.begin(); at != operation.supersedes.end();) {
-    bool drop = at->device != author && !evidence_holds(space, references, *at);
+    bool drop = at->device != author && !evidence_holds(space, references, *at, proven);
     if (drop) {
       DOORSTEP_ASSIGN(const auto located, find_transaction(space, *at));
       const Operation* named = located ? operation_at(*located, record, *at) : nullptr;
@@ -136,6 +145,7 @@ Status Core::merge_change(SpaceState& space, const Mark& mark, RecordChange chan
     }
     loaded = &local;
   }
+  std::map<std::int64_t, bool> proven;
   MarkedOperations marked;
   marked.mark = mark;
   marked.quarantined = quarantined;
@@ -143,8 +153,8 @@ Status Core::merge_change(SpaceState& space, const Mark& mark, RecordChange chan
   for (auto& operation : change.operations) {
     marked.operations.push_back({offset++, std::move(operation)});
     if (incoming.references)
-      DOORSTEP_TRY(
-          drop_unproven(space, {change.record, change.kind}, marked.operations.back().operation, mark.device, *incoming.references));
+      DOORSTEP_TRY(drop_unproven(space, {change.record, change.kind}, marked.operations.back().operation, mark.device, *incoming.references,
+                                 proven));
   }
   const auto outcome = loaded->record.apply(std::move(marked), [&](const Dot& dot) { return arrived(space, dot); });
   if (outcome == Record::Outcome::unchanged) return {};
@@ -263,12 +273,14 @@ Result<std::optional<MarkedOperations>> Core::marked_operations(SpaceState& spac
       offset += static_cast<std::uint32_t>(change.operations.size());
       continue;
     }
+    std::map<std::int64_t, bool> proven;
     MarkedOperations marked;
     marked.mark = mark_of(space, located.transaction, change, incoming);
     marked.quarantined = !located.stands || !may_write_all(space, located.transaction, incoming);
     for (const auto& operation : change.operations) {
       marked.operations.push_back({offset++, operation});
-      if (incoming.references) DOORSTEP_TRY(drop_unproven(space, record, marked.operations.back().operation, number, located.references));
+      if (incoming.references)
+        DOORSTEP_TRY(drop_unproven(space, record, marked.operations.back().operation, number, located.references, proven));
     }
     return std::optional(std::move(marked));
   }
@@ -321,13 +333,14 @@ Status Core::recheck_segment(SpaceState& space, std::int64_t segment) {
   const auto transactions = (*opened)->transactions;
   const auto& author = space.logs.at(log_of_segment(segment)).head.name.device;
   const DeviceNumber number = space.number_of(author);
+  std::map<RecordPlace, std::vector<Dot>> touched;  // each record once, however many transactions write to it
   for (const auto& numbered : transactions) {
     Decoder in(numbered.bytes);
     const Transaction transaction = get_transaction(in, {author, number, numbered.first});
     if (!in.finish("transaction")) continue;
-    for (const auto& change : transaction.changes)
-      DOORSTEP_TRY(evaluate_again(space, change.record, change.kind, {{number, numbered.first}}));
+    for (const auto& change : transaction.changes) touched[{change.record, change.kind}].push_back({number, numbered.first});
   }
+  for (const auto& [record, dots] : touched) DOORSTEP_TRY(evaluate_again(space, record.first, record.second, dots));
   return {};
 }
 

@@ -286,40 +286,34 @@ Result<bool> Core::take_in(SpaceState& space, const LogState& log, std::int64_t 
     else if (merged && stands)
       ++*merged;
   }
-  DOORSTEP_TRY(remember_references(space, row, content.references));
+  DOORSTEP_TRY(remember_references(row, content.references));
   return checked;
 }
 
-// References to positions that have not arrived, or that stand on another chain than those that have.
-Status Core::remember_references(SpaceState& space, std::int64_t row, const std::vector<Reference>& references) {
-  for (const auto& reference : references) {
-    if (const auto known = space.log_by_id.find(reference.log); known != space.log_by_id.end()) {
-      DOORSTEP_ASSIGN(const std::optional<Hash> hash, hash_at(space, space.logs.at(known->second), reference.position));
-      if (hash && shorten(*hash) == reference.hash) continue;
-    }
-    DOORSTEP_TRY(database_->run("INSERT OR IGNORE INTO unchecked(log, position, segment, hash) VALUES(?, ?, ?, ?)", reference.log,
+Status Core::remember_references(std::int64_t row, const std::vector<Reference>& references) {
+  for (const auto& reference : references)
+    DOORSTEP_TRY(database_->run("INSERT OR IGNORE INTO reference(log, position, segment, hash) VALUES(?, ?, ?, ?)", reference.log,
                                 static_cast<std::int64_t>(reference.position), row, reference.hash));
-  }
   return {};
 }
 
-// Those who referred to this position before it arrived are judged now. A branch may vindicate whom its sibling proved wrong.
+// Those who referred to this position before it arrived are judged now. Where a log has branches, each may refute what another
+// proves, and prove what another refutes.
 Status Core::judge_references_to(SpaceState& space, const LogState& log, Position position, const Hash& hash) {
-  std::vector<std::int64_t> again, settled;
+  const bool branches = std::any_of(space.logs.begin(), space.logs.end(), [&](const auto& other) {
+    return other.first != log.n && other.second.head.name.device == log.head.name.device &&
+           other.second.head.name.incarnation == log.head.name.incarnation;
+  });
+  std::set<std::int64_t> again;
   {
-    DOORSTEP_ASSIGN(Statement waiting, database_->prepare("SELECT segment, hash FROM unchecked WHERE log = ? AND position = ?"));
-    waiting.bind(1, log.head.name.root_id(space.id)).bind(2, static_cast<std::int64_t>(position));
+    DOORSTEP_ASSIGN(Statement referred, database_->prepare("SELECT segment, hash FROM reference WHERE log = ? AND position = ?"));
+    referred.bind(1, log.head.name.root_id(space.id)).bind(2, static_cast<std::int64_t>(position));
     for (;;) {
-      DOORSTEP_ASSIGN(const bool more, waiting.step());
+      DOORSTEP_ASSIGN(const bool more, referred.step());
       if (!more) break;
-      const bool right = equal(waiting.column_blob(1), hash.view().first(16));
-      if (!right || log.head.name.branch) again.push_back(waiting.column_int(0));
-      if (right) settled.push_back(waiting.column_int(0));
+      if (branches || !equal(referred.column_blob(1), hash.view().first(16))) again.insert(referred.column_int(0));
     }
   }
-  for (const auto row : settled)
-    DOORSTEP_TRY(database_->run("DELETE FROM unchecked WHERE log = ? AND position = ? AND segment = ?", log.head.name.root_id(space.id),
-                                static_cast<std::int64_t>(position), row));
   for (const auto row : again) DOORSTEP_TRY(recheck_segment(space, row));
   return {};
 }
@@ -362,7 +356,7 @@ Status Core::check_reaches(SpaceState& space, LogState& log, Position position) 
   for (Position later = position + 1; later <= log.head.position; ++later) {
     const auto row = segment_row(log.n, later);
     DOORSTEP_ASSIGN(const std::int64_t known, database_->query_int("SELECT checked FROM segment WHERE n = ?", row));
-    if (known != 0) return {};
+    if (known != 0) break;
     DOORSTEP_TRY(database_->run("UPDATE segment SET checked = 1 WHERE n = ?", row));
     DOORSTEP_TRY(recheck_segment(space, row));
   }

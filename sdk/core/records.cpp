@@ -11,7 +11,7 @@ namespace doorstep {
 
 namespace {
 constexpr std::size_t dictionary_bytes = 32u << 10;
-constexpr std::size_t record_bytes_max = 64u << 20;
+constexpr std::size_t record_bytes_max = 1'000'000'000;  // as SQLite: what could be stored must be readable
 constexpr std::size_t worth_packing_bytes = 64;
 
 Policy policy_of(const Field* field, FieldId id) {

@@ -111,7 +111,9 @@ Status Core::claim_own(SpaceState& space, LogState& log, std::int64_t row, const
                                 static_cast<int>(reasons[i])));
   }
   for (const auto& [record, kind] : again) DOORSTEP_TRY(evaluate_again(space, record, kind, {}));
-  return again_all ? recheck_segment(space, row) : Status();
+  const Reason reason = judge(space, log, position_of_segment(row));
+  if (reason != Reason::none) DOORSTEP_TRY(database_->run("UPDATE segment SET reason = ? WHERE n = ?", static_cast<int>(reason), row));
+  return again_all || !again.empty() || reason != Reason::none ? recheck_segment(space, row) : Status();
 }
 
 Status Core::seal_pending(SpaceState& space) {
@@ -137,7 +139,10 @@ Status Core::seal_pending(SpaceState& space) {
       if (const auto at = space.logs.find(n); at != space.logs.end())
         batch.content.references.push_back(
             {at->second.head.name.root_id(space.id), at->second.head.position, shorten(at->second.head.hash)});
-    std::sort(batch.content.references.begin(), batch.content.references.end());
+    // Two logs may be one chain up to the same head: a reference stands once.
+    auto& references = batch.content.references;
+    std::sort(references.begin(), references.end());
+    references.erase(std::unique(references.begin(), references.end()), references.end());
     const SegmentPlace place{log.head.name.root_id(space.id), log.head.position + 1, log.head.hash};
     DOORSTEP_ASSIGN(SealedSegment segment,
                     seal_segment(place, epoch, epoch_entry, batch.content, space.keys, identity_->secret_key, compressor_));
@@ -167,7 +172,8 @@ Status Core::seal_pending(SpaceState& space) {
       for (std::size_t i = 0; i < transactions.size(); ++i) {
         auto& transaction = transactions[i];
         if (!batch.content.transactions.empty() && (batch.bytes + transaction.bytes.size() > limits::segment_plain_bytes_goal ||
-                                                    batch.content.transactions.size() == limits::transactions_per_segment_max))
+                                                    batch.content.transactions.size() == limits::transactions_per_segment_max ||
+                                                    batch.refers.size() + refers.size() > limits::references_per_segment_max))
           DOORSTEP_TRY(flush(batch));
         batch.bytes += transaction.bytes.size();
         batch.refers.insert(refers.begin(), refers.end());
@@ -184,7 +190,7 @@ Status Core::seal_pending(SpaceState& space) {
   DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ?, checked = ? WHERE n = ?",
                               static_cast<std::int64_t>(log.head.position), log.head.hash, log.checked ? 1 : 0, own));
   publish(space, own, first_position, std::move(sealed));
-  return {};
+  return write_digest(space);
 }
 
 Status Core::own_log_regressed(SpaceState& space) {
@@ -195,7 +201,8 @@ Status Core::own_log_regressed(SpaceState& space) {
 
 // We are admitted: what we wrote before knew no number and no role for us, and gets both.
 Status Core::readmit_pending(SpaceState& space) {
-  std::set<std::pair<RecordId, KindId>> touched;
+  std::map<RecordPlace, std::vector<Dot>> touched;
+  const DeviceNumber number = space.number_of(device());
   {
     DOORSTEP_ASSIGN(Statement rows, database_->prepare("SELECT bytes FROM pending WHERE space = ? ORDER BY n"));
     rows.bind(1, space.n);
@@ -205,13 +212,13 @@ Status Core::readmit_pending(SpaceState& space) {
       DOORSTEP_ASSIGN(const auto transactions, decode_chunk(rows.column_blob(0), compressor_));
       for (const auto& numbered : transactions) {
         Decoder in(numbered.bytes);
-        const Transaction transaction = get_transaction(in, {device(), space.number_of(device()), numbered.first});
+        const Transaction transaction = get_transaction(in, {device(), number, numbered.first});
         DOORSTEP_TRY(in.finish("transaction"));
-        for (const auto& change : transaction.changes) touched.emplace(change.record, change.kind);
+        for (const auto& change : transaction.changes) touched[{change.record, change.kind}].push_back({number, numbered.first});
       }
     }
   }
-  for (const auto& [record, kind] : touched) DOORSTEP_TRY(evaluate_again(space, record, kind, {}));
+  for (const auto& [record, dots] : touched) DOORSTEP_TRY(evaluate_again(space, record.first, record.second, dots));
   return write_digest(space);
 }
 

@@ -51,8 +51,9 @@ CREATE TABLE conflict(record INTEGER PRIMARY KEY);
 CREATE TABLE draft(id BLOB PRIMARY KEY, kind TEXT NOT NULL, json TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE dictionary(n INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 CREATE TABLE proposal(space INTEGER, hash BLOB, bytes BLOB NOT NULL, PRIMARY KEY(space, hash)) WITHOUT ROWID;
--- References to positions that have not arrived: their hash is checked when they do.
-CREATE TABLE unchecked(log BLOB, position INTEGER, segment INTEGER, hash BLOB NOT NULL, PRIMARY KEY(log, position, segment)) WITHOUT ROWID;
+-- What a segment proves to have seen of another log (`log`: the incarnation's id): whoever referred to a position is judged again
+-- when a segment arrives there that tells.
+CREATE TABLE reference(log BLOB, position INTEGER, segment INTEGER, hash BLOB, PRIMARY KEY(log, position, segment, hash)) WITHOUT ROWID;
 )sql";
 
 constexpr Migration steps[] = {{version_1, nullptr}};

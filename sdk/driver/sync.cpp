@@ -30,13 +30,10 @@ struct CancelToken::State {
 CancelToken::CancelToken() : state_(std::make_shared<State>()) {}
 CancelToken::~CancelToken() = default;
 void CancelToken::cancel() {
-  std::function<void()> callback;
-  {
-    const std::lock_guard guard(state_->mutex);
-    state_->cancelled = true;
-    callback = state_->callback;
-  }
-  if (callback) callback();
+  // Called under the lock: who takes the callback away again knows then that nobody is in it. It only posts or stops.
+  const std::lock_guard guard(state_->mutex);
+  state_->cancelled = true;
+  if (state_->callback) state_->callback();
 }
 bool CancelToken::cancelled() const {
   const std::lock_guard guard(state_->mutex);
@@ -51,8 +48,13 @@ constexpr auto progress_every = 100ms;
 // One link over one socket, from connecting to its end.
 class Pump {
  public:
-  Pump(asio::io_context& io, Link link, const SyncOptions& options)
-      : io_(io), socket_(io), resolver_(io), timer_(io), link_(std::move(link)), options_(options) {}
+  Pump(Link link, const SyncOptions& options)
+      : io_(std::make_shared<asio::io_context>(1)),
+        socket_(*io_),
+        resolver_(*io_),
+        timer_(*io_),
+        link_(std::move(link)),
+        options_(options) {}
 
   Result<SyncReport> run(const std::vector<std::string>& addresses) {
     alive_ = std::make_shared<Pump*>(this);
@@ -60,14 +62,15 @@ class Pump {
       const auto& state = options_.cancel->state();
       const std::lock_guard guard(state->mutex);
       if (state->cancelled) return Error(Code::cancelled, "the sync was cancelled");
-      state->callback = [&io = io_, weak = std::weak_ptr<Pump*>(alive_)] {
-        asio::post(io, [weak] {
+      state->callback = [io = io_, weak = std::weak_ptr<Pump*>(alive_)] {
+        asio::post(*io, [weak] {
           if (const auto self = weak.lock()) (*self)->cancel();
         });
       };
     }
-    link_.on_work([&io = io_, weak = std::weak_ptr<Pump*>(alive_)] {
-      asio::post(io, [weak] {
+    // A commit may call while we end: what it posts to is its own too.
+    link_.on_work([io = io_, weak = std::weak_ptr<Pump*>(alive_)] {
+      asio::post(*io, [weak] {
         if (const auto self = weak.lock()) (*self)->work();
       });
     });
@@ -75,8 +78,7 @@ class Pump {
     touched_ = std::chrono::steady_clock::now();
     arm();
     connect();
-    io_.restart();
-    io_.run();
+    io_->run();
     if (options_.cancel) {
       const std::lock_guard guard(options_.cancel->state()->mutex);
       options_.cancel->state()->callback = {};
@@ -223,7 +225,7 @@ class Pump {
     socket_.close(ignored);
   }
 
-  asio::io_context& io_;
+  const std::shared_ptr<asio::io_context> io_;
   tcp::socket socket_;
   tcp::resolver resolver_;
   asio::steady_timer timer_;
@@ -303,8 +305,7 @@ Result<SyncReport> sync_with(Replica& replica, const RelayAddress& relay, const 
     }
     SyncOptions round_options = options;
     if (joining) round_options.watch = false;
-    asio::io_context io(1);
-    auto report = Pump(io, std::move(*link), round_options).run(addresses);
+    auto report = Pump(std::move(*link), round_options).run(addresses);
     if (!report && !(joining && report.code() == Code::unauthenticated)) return report.error();
     if (report) add_up(total, *report);
     if (!joining) {

@@ -56,6 +56,16 @@ TEST_F(ReplicaTest, HistoryKeepsEveryValueWithAuthorAndWhatSupersededIt) {
   for (std::size_t i = 0; i + 1 < history->size(); ++i) EXPECT_EQ((*history)[i].superseded_by.size(), 1u);
 }
 
+// The step that keeps two lives of one store apart survives a first write that is refused (ids.hpp, Dot).
+TEST_F(ReplicaTest, ARefusedFirstWriteDoesNotTakeTheRandomStepBack) {
+  const RecordId id = put_person(*replica_, space_, 3);
+  const auto before = replica_->history(space_, id, "self_care")->back().dot.counter;
+  reopen();
+  EXPECT_EQ(set_field(*replica_, space_, id, "no_such_field", std::string("x")).code(), Code::invalid_record);
+  ASSERT_OK(set_field(*replica_, space_, id, "self_care", std::string("3")));
+  EXPECT_GT(replica_->history(space_, id, "self_care")->back().dot.counter, before + 100'000);
+}
+
 TEST_F(ReplicaTest, AFailedTransactionWritesNothing) {
   const RecordId id = put_person(*replica_, space_, 3);
   const auto before = replica_->state_digest(space_);
