@@ -301,5 +301,45 @@ TEST(ConvergenceProperty, AnyOrderOfArrivalEndsInTheSameState) {
   }
 }
 
+// What was written and not sealed yet is judged by the newest role, and comes back with the right.
+TEST(PendingWork, ThatARoleTookAwayComesBackWithTheRole) {
+  FakeClock clock;
+  TemporaryDirectory directory;
+  auto desk = Replica::create(cheap_options(directory / "desk", &clock), "passphrase");
+  auto phone = Replica::create(cheap_options(directory / "phone", &clock), "passphrase");
+  ASSERT_OK(desk);
+  ASSERT_OK(phone);
+  auto founded = desk->found({.name = "村", .role = "town_clerk", .label = "吴", .relays = {{TransportPublicKey{{1}}, {"127.0.0.1:1"}}}});
+  ASSERT_OK(founded);
+  const SpaceId id = *founded;
+  const auto uri = desk->invite(id, {.role = "member"});
+  ASSERT_OK(uri);
+  ASSERT_OK(phone->join(*uri, "兰"));
+  Core &office = *desk->core(), &member = *phone->core();
+  SpaceState& space = office.spaces().at(id);
+  const auto request = JoinRequest::make(*Invitation::from_uri(*uri), id, member.identity(), member.device_keys(), {"兰", ""});
+  ASSERT_OK(request);
+  SeededRandom random(1);
+  const auto hand_over = [&](Result<Bytes> entry) {
+    ASSERT_OK(entry);
+    ASSERT_OK(office.append_own_entry(space, *entry));
+    std::vector<Bytes> entries;
+    for (Position i = 0; i < space.roster->size(); ++i) entries.push_back(space.roster->entry_at(i));
+    ASSERT_OK(member.append_roster(member.spaces().at(id), 0, entries));
+  };
+  const auto role = [&](const char* name) {
+    hand_over(role_entry(*space.roster, space.keys, office.identity(), member.device(), name, rights_read | rights_append, {}, random));
+  };
+  hand_over(admit_entry(*space.roster, space.keys, office.identity(), *request, "member", "兰"));
+  const RecordId person = put_person(*phone, id, 3);
+  ASSERT_OK(phone->get(id, person));
+  role("viewer");
+  EXPECT_EQ(phone->get(id, person).code(), Code::not_found) << "a role that may not write";
+  EXPECT_EQ(phone->pending(id)->transactions, 1u) << "kept all the same";
+  role("member");
+  ASSERT_OK(phone->get(id, person));
+  ASSERT_OK(phone->verify());
+}
+
 }  // namespace
 }  // namespace doorstep
