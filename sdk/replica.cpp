@@ -259,6 +259,30 @@ Subscription Replica::observe(const SpaceId& space, const RecordId& record, std:
                               Observer{space, {}, record, [changed = std::move(changed)](const std::vector<RecordId>&) { changed(); }}));
 }
 
+Subscription Replica::observe(const SpaceId& space, Query query, std::function<void(const std::vector<RecordView>&)> answer) {
+  const std::string kind = query.kind;
+  // The observer lives in the core: it must not keep it alive.
+  auto ask = [weak = std::weak_ptr<Core>(core_), space, query = std::move(query),
+              answer = std::move(answer)](const std::vector<RecordId>&) {
+    const auto core = weak.lock();
+    if (!core) return;
+    const auto found = [&]() -> Result<std::vector<RecordView>> {
+      const TakeTurn<Turn> guard(core->mutex);
+      DOORSTEP_ASSIGN(SpaceState * state, core->space(space));
+      return run_query(*core, *state, query);
+    }();
+    if (found) answer(*found);
+  };
+  auto observer = std::make_shared<Observer>(Observer{space, kind, std::nullopt, std::move(ask)});
+  auto subscription = subscribe(core_, observer);
+  auto first = [observer] { observer->changed({}); };
+  if (core_->options().executor)
+    core_->options().executor(std::move(first));
+  else
+    first();
+  return subscription;
+}
+
 // ---- What is where -------------------------------------------------------------------------------------------------------------
 
 Result<Pending> Replica::pending(const SpaceId& id) {

@@ -180,6 +180,23 @@ TEST_F(ReplicaTest, ObserversHearOfTheirKindAndRecord) {
   EXPECT_EQ(one, 1u);
 }
 
+TEST_F(ReplicaTest, AQueryIsObserved) {
+  const RecordId id = put_person(*replica_, space_, 3);
+  ASSERT_OK(set_field(*replica_, space_, id, "self_care", std::string("1")));
+  std::vector<std::vector<RecordId>> answers;
+  auto watching = replica_->observe(space_, Query{.kind = "person", .where = {{"self_care", QueryCondition::Op::equal, std::string("3")}}},
+                                    [&](const std::vector<RecordView>& views) {
+                                      auto& ids = answers.emplace_back();
+                                      for (const auto& view : views) ids.push_back(view.id());
+                                    });
+  ASSERT_OK(set_field(*replica_, space_, id, "self_care", std::string("3")));
+  ASSERT_OK(set_field(*replica_, space_, id, "self_care", std::string("2")));
+  EXPECT_EQ(answers, (std::vector<std::vector<RecordId>>{{}, {id}, {}}));
+  watching = {};
+  ASSERT_OK(set_field(*replica_, space_, id, "self_care", std::string("3")));
+  EXPECT_EQ(answers.size(), 3u);
+}
+
 TEST_F(ReplicaTest, DraftsStayOnTheDeviceAndAreNeverPending) {
   const RecordId draft = replica_->new_draft_id();
   ASSERT_OK(replica_->save_draft(draft, "home_visit", R"({"visit_mode":"1"})"));

@@ -303,6 +303,8 @@ class Replica {
   /// `changed` is called after every commit or merge that touched a record of the kind (empty: any kind), with the records' ids.
   Subscription observe(const SpaceId& space, std::string_view kind, std::function<void(const std::vector<RecordId>&)> changed);
   Subscription observe(const SpaceId& space, const RecordId& record, std::function<void()> changed);
+  /// `answer` is called with the query's answer: once now, and after every commit or merge that touched a record of its kind.
+  Subscription observe(const SpaceId& space, Query query, std::function<void(const std::vector<RecordView>&)> answer);
 
   // What is where ----------------------------------------------------------------------------------------------------------
 
