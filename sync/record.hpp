@@ -29,13 +29,13 @@ struct Mark {
   bool operator==(const Mark&) const = default;
 };
 
-/// An operation with its place in the transaction; supersessions that are void (log.hpp) are already left out.
+/// An operation with its place in the transaction; names without evidence (MERGE.md, section 1) are already left out.
 struct PlacedOperation {
   std::uint32_t offset = 0;  ///< counter - mark.first
   Operation operation;
 };
 
-/// All that one transaction wrote to one record. The body (log.hpp) answers for: dots unique in the space, counters at most
+/// All that one transaction wrote to one record. The body (sdk/core) answers for: dots unique in the space, counters at most
 /// limits::counter_max, no dot named twice by one operation. A transaction void for a collision of dots is not passed at all.
 struct MarkedOperations {
   Mark mark;

@@ -71,7 +71,8 @@ Runner define_sync(CLI::App& command, Language language) {
     std::int64_t timeout_s = 30;
   };
   auto arguments = std::make_shared<Arguments>();
-  command.add_flag("--watch", arguments->watch, help(language, {"保持连接，直到 Ctrl-C", "stay connected until Ctrl-C"}));
+  command.add_flag("--watch", arguments->watch,
+                   help(language, {"保持连接，直到 Ctrl-C 或连接中断", "stay connected until Ctrl-C or until the connection breaks"}));
   command.add_option("--proxy", arguments->proxy,
                      help(language, {"改连 HOST:PORT（测试、测量用）", "connect to HOST:PORT instead (tests, measurements)"}));
   command

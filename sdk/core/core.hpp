@@ -227,7 +227,8 @@ class Core : public std::enable_shared_from_this<Core> {
   Status refer_to_branch(SpaceState& space, LogNumber log, LogNumber branch);
 
   // sealing.cpp
-  Status insert_own(std::int64_t row, const SealedSegment& segment, std::size_t transactions, bool checked);
+  void note_touched(const std::vector<NumberedTransaction>& transactions, const DeviceId& author, DeviceNumber number,
+                    std::map<RecordPlace, std::vector<Dot>>& touched) const;
   Status claim_own(SpaceState& space, LogState& log, std::int64_t row, const SegmentContent& content,
                    const std::vector<CounterRange>& ranges);
 
@@ -238,6 +239,8 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<const LogState*> parent_of(SpaceState& space, const LogName& name, ByteView first_segment);
   Result<LogNumber> begin_log(SpaceState& space, const LogName& name, ByteView first_segment);
   Status insert_log(SpaceState& space, LogState& log);
+  /// `checked`: a clock check that counts stands in the log before it.
+  Status insert_segment(std::int64_t row, const Hash& hash, std::size_t transactions, Reason reason, bool checked, ByteView bytes);
   Result<SegmentContent> read_segment(SpaceState& space, const SegmentPlace& place, const SegmentHead& head, Reason* reason);
   Result<Code> append_segment(SpaceState& space, LogState& log, const Bytes& bytes, std::size_t* merged);
   Result<bool> take_in(SpaceState& space, const LogState& log, std::int64_t row, const Hash& hash, const SegmentContent& content,

@@ -421,12 +421,10 @@ void Link::Body::become_ready(SpaceState& state) {
     warn("“" + state.name + "”: waits for " + state.waits_for(core_->device()));
     return;
   }
-  const SpaceId id = state.id;
   if (Status sealed = core_->change([&] { return core_->seal_pending(state); }); !sealed) {
     failure_ = sealed.error();
     return session_.close(sealed.code());
   }
-  (void)id;
   offer_fresh();
 }
 

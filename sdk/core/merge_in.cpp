@@ -327,19 +327,23 @@ Status Core::evaluate_again(SpaceState& space, const RecordId& id, KindId kind, 
   return {};
 }
 
-Status Core::recheck_segment(SpaceState& space, std::int64_t segment) {
-  const auto opened = opened_segment(space, segment);
-  if (!opened) return opened.code() == Code::waiting || opened.code() == Code::corrupt ? Status() : Status(opened.error());
-  const auto transactions = (*opened)->transactions;
-  const auto& author = space.logs.at(log_of_segment(segment)).head.name.device;
-  const DeviceNumber number = space.number_of(author);
-  std::map<RecordPlace, std::vector<Dot>> touched;  // each record once, however many transactions write to it
+// The records that transactions write to, each with those that do.
+void Core::note_touched(const std::vector<NumberedTransaction>& transactions, const DeviceId& author, DeviceNumber number,
+                        std::map<RecordPlace, std::vector<Dot>>& touched) const {
   for (const auto& numbered : transactions) {
     Decoder in(numbered.bytes);
     const Transaction transaction = get_transaction(in, {author, number, numbered.first});
     if (!in.finish("transaction")) continue;
     for (const auto& change : transaction.changes) touched[{change.record, change.kind}].push_back({number, numbered.first});
   }
+}
+
+Status Core::recheck_segment(SpaceState& space, std::int64_t segment) {
+  const auto opened = opened_segment(space, segment);
+  if (!opened) return opened.code() == Code::waiting || opened.code() == Code::corrupt ? Status() : Status(opened.error());
+  const auto& author = space.logs.at(log_of_segment(segment)).head.name.device;
+  std::map<RecordPlace, std::vector<Dot>> touched;  // each record once, however many transactions write to it
+  note_touched((*opened)->transactions, author, space.number_of(author), touched);
   for (const auto& [record, dots] : touched) DOORSTEP_TRY(evaluate_again(space, record.first, record.second, dots));
   return {};
 }

@@ -169,6 +169,14 @@ Status Core::insert_log(SpaceState& space, LogState& log) {
   return {};
 }
 
+Status Core::insert_segment(std::int64_t row, const Hash& hash, std::size_t transactions, Reason reason, bool checked, ByteView bytes) {
+  DOORSTEP_ASSIGN(Statement insert,
+                  database_->prepare("INSERT INTO segment(n, hash, transactions, reason, checked, bytes) VALUES(?, ?, ?, ?, ?, ?)"));
+  insert.bind(1, row).bind(2, hash).bind(3, static_cast<std::int64_t>(transactions)).bind(4, static_cast<int>(reason));
+  insert.bind(5, checked ? 1 : 0).bind_borrowed(6, bytes);
+  return insert.run();
+}
+
 Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Position first, const std::vector<Bytes>& segments,
                                       std::size_t* merged) {
   Session::Stored stored;
@@ -240,11 +248,7 @@ Result<Code> Core::append_segment(SpaceState& space, LogState& log, const Bytes&
   const bool readable = reason == Reason::none;
   if (readable) reason = judge(space, log, at);
   const auto row = segment_row(log.n, at);
-  DOORSTEP_ASSIGN(Statement insert,
-                  database_->prepare("INSERT INTO segment(n, hash, transactions, reason, checked, bytes) VALUES(?, ?, ?, ?, ?, ?)"));
-  insert.bind(1, row).bind(2, *hash).bind(3, static_cast<std::int64_t>(content.transactions.size()));
-  insert.bind(4, static_cast<int>(reason)).bind(5, log.checked ? 1 : 0).bind_borrowed(6, bytes);
-  DOORSTEP_TRY(insert.run());
+  DOORSTEP_TRY(insert_segment(row, *hash, content.transactions.size(), reason, log.checked, bytes));
   log.head.position = at;
   log.head.hash = *hash;
   if (readable) { DOORSTEP_ASSIGN(log.checked, take_in(space, log, row, *hash, content, log.checked, merged)); }

@@ -81,14 +81,6 @@ Result<LogNumber> Core::ensure_own_log(SpaceState& space) {
   return log.n;
 }
 
-Status Core::insert_own(std::int64_t row, const SealedSegment& segment, std::size_t transactions, bool checked) {
-  DOORSTEP_ASSIGN(Statement insert,
-                  database_->prepare("INSERT INTO segment(n, hash, transactions, reason, checked, bytes) VALUES(?, ?, ?, 0, ?, ?)"));
-  insert.bind(1, row).bind(2, segment.hash).bind(3, static_cast<std::int64_t>(transactions));
-  insert.bind(4, checked ? 1 : 0).bind_borrowed(5, segment.bytes);
-  return insert.run();
-}
-
 // What was pending stands in a log now, where others judge it: its counters, and whether its clock was checked.
 Status Core::claim_own(SpaceState& space, LogState& log, std::int64_t row, const SegmentContent& content,
                        const std::vector<CounterRange>& ranges) {
@@ -111,9 +103,8 @@ Status Core::claim_own(SpaceState& space, LogState& log, std::int64_t row, const
                                 static_cast<int>(reasons[i])));
   }
   for (const auto& [record, kind] : again) DOORSTEP_TRY(evaluate_again(space, record, kind, {}));
-  const Reason reason = judge(space, log, position_of_segment(row));
-  if (reason != Reason::none) DOORSTEP_TRY(database_->run("UPDATE segment SET reason = ? WHERE n = ?", static_cast<int>(reason), row));
-  return again_all || !again.empty() || reason != Reason::none ? recheck_segment(space, row) : Status();
+  const bool stands = judge(space, log, position_of_segment(row)) == Reason::none;
+  return again_all || !again.empty() || !stands ? recheck_segment(space, row) : Status();
 }
 
 Status Core::seal_pending(SpaceState& space) {
@@ -147,7 +138,9 @@ Status Core::seal_pending(SpaceState& space) {
     DOORSTEP_ASSIGN(SealedSegment segment,
                     seal_segment(place, epoch, epoch_entry, batch.content, space.keys, identity_->secret_key, compressor_));
     const auto row = segment_row(own, place.position);
-    DOORSTEP_TRY(insert_own(row, segment, batch.content.transactions.size(), log.checked));
+    // We are judged as anybody else: our right to append may have gone meanwhile.
+    const Reason reason = judge(space, log, place.position);
+    DOORSTEP_TRY(insert_segment(row, segment.hash, batch.content.transactions.size(), reason, log.checked, segment.bytes));
     log.head.position = place.position;
     log.head.hash = segment.hash;
     DOORSTEP_TRY(claim_own(space, log, row, batch.content, batch.ranges));
@@ -199,7 +192,7 @@ Status Core::own_log_regressed(SpaceState& space) {
   return database_->run("UPDATE space SET fresh_log = 1 WHERE n = ?", space.n);
 }
 
-// We are admitted: what we wrote before knew no number and no role for us, and gets both.
+// What we are allowed changed (admission gives a number and a role, an entry another role): what is pending is evaluated again.
 Status Core::readmit_pending(SpaceState& space) {
   std::map<RecordPlace, std::vector<Dot>> touched;
   const DeviceNumber number = space.number_of(device());
@@ -210,12 +203,7 @@ Status Core::readmit_pending(SpaceState& space) {
       DOORSTEP_ASSIGN(const bool row, rows.step());
       if (!row) break;
       DOORSTEP_ASSIGN(const auto transactions, decode_chunk(rows.column_blob(0), compressor_));
-      for (const auto& numbered : transactions) {
-        Decoder in(numbered.bytes);
-        const Transaction transaction = get_transaction(in, {device(), number, numbered.first});
-        DOORSTEP_TRY(in.finish("transaction"));
-        for (const auto& change : transaction.changes) touched[{change.record, change.kind}].push_back({number, numbered.first});
-      }
+      note_touched(transactions, device(), number, touched);
     }
   }
   for (const auto& [record, dots] : touched) DOORSTEP_TRY(evaluate_again(space, record.first, record.second, dots));

@@ -1,4 +1,4 @@
-// The tables of a store (sdk/store/FORMAT.md, "Tables"), and how row numbers are made.
+// The tables of a store (store_schema.cpp), and how row numbers are made.
 #pragma once
 
 #include <span>

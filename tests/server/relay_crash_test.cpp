@@ -12,8 +12,8 @@
 #include <cstdlib>
 
 #include "server/store/sqlite_store.hpp"
-#include "server/verify.hpp"
 #include "tests/server/folder.hpp"
+#include "tests/server/store_checks.hpp"
 #include "tests/server/test_client.hpp"
 
 namespace doorstep::relay {
@@ -94,19 +94,8 @@ class RelayProcessTest : public testing::Test {
     EXPECT_TRUE(SqliteStore::create(data, {authority.public_key}, false, dice()));
     key = SqliteStore::open(data, SqliteStore::Mode::read_only).value()->identity()->transport.public_key;
   }
-  void expect_sound() {
-    const auto store = SqliteStore::open(data, SqliteStore::Mode::read_only);
-    ASSERT_TRUE(store);
-    const auto verified = verify_store(**store, [](const Verified&) {});
-    ASSERT_TRUE(verified) << verified.error().message();
-  }
-  Position durable(const LogId& log) {
-    const auto store = SqliteStore::open(data, SqliteStore::Mode::read_only);
-    const auto logs = (*store)->logs();
-    for (const auto& one : *logs)
-      if (one.id == log) return one.position;
-    return 0;
-  }
+  void expect_sound() { relay::expect_sound(data); }
+  Position durable(const LogId& log) { return relay::durable(data, log); }
 
   IdentityKeyPair authority = make_identity_key_pair(dice());
   Device desk, a, b;

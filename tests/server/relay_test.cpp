@@ -13,8 +13,8 @@
 #include <thread>
 
 #include "server/store/sqlite_store.hpp"
-#include "server/verify.hpp"
 #include "tests/server/folder.hpp"
+#include "tests/server/store_checks.hpp"
 #include "tests/server/test_client.hpp"
 
 namespace doorstep::relay {
@@ -61,20 +61,8 @@ class RelayTest : public testing::Test {
   void connect(TestClient& client, const Invitation* invitation = nullptr) {
     client.connect(relay->port(), relay->transport_key(), invitation);
   }
-  // Everything in the store proves itself.
-  void expect_sound() {
-    const auto store = SqliteStore::open(data, SqliteStore::Mode::read_only);
-    ASSERT_TRUE(store);
-    const auto verified = verify_store(**store, [](const Verified&) {});
-    EXPECT_TRUE(verified) << verified.error().message();
-  }
-  Position durable(const LogId& log) {
-    const auto store = SqliteStore::open(data, SqliteStore::Mode::read_only);
-    const auto logs = (*store)->logs();
-    for (const auto& one : *logs)
-      if (one.id == log) return one.position;
-    return 0;
-  }
+  void expect_sound() { relay::expect_sound(data); }
+  Position durable(const LogId& log) { return relay::durable(data, log); }
   bool eventually(const std::function<bool()>& condition, int deadline_ms = 10'000) {
     const auto start = steady_clock::now();
     while (!condition()) {

@@ -28,6 +28,7 @@ struct Failed {
 };
 
 std::string self() { return fs::read_symlink("/proc/self/exe").string(); }
+// A bench, not a test: each measurement begins on an idle machine, and what is still on the wire belongs to the one before.
 void sleep_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
 
 std::uint64_t bytes_in(const fs::path& directory, std::uint64_t* blocks = nullptr, int* files = nullptr) {
