@@ -54,7 +54,7 @@ Core::~Core() = default;
 
 Result<std::shared_ptr<Core>> Core::create(const ReplicaOptions& options, std::string_view passphrase) {
   std::shared_ptr<Core> core(new Core(options));
-  DOORSTEP_ASSIGN(core->directory_, StoreDirectory::acquire(options.directory));
+  DOORSTEP_ASSIGN(core->directory_, core->acquire_directory());
   if (Vault::exists(*core->directory_))
     return Error(Code::already_exists, "there is a store in this directory already: open it, or choose another directory");
   VaultSecrets secrets;
@@ -70,11 +70,8 @@ Result<std::shared_ptr<Core>> Core::create(const ReplicaOptions& options, std::s
                   Vault::create(core->directory_, {view(passphrase), {}}, sealed, outside, *core->random_, options.passphrase_cost));
   wipe(sealed);
   core->vault_ = std::move(vault);
-  DatabaseOptions database_options;
-  database_options.cache_bytes = options.cache_bytes;
-  database_options.plain = options.unencrypted_for_benchmarks;
   DOORSTEP_ASSIGN(const DatabaseKey key, core->vault_->database_key());
-  DOORSTEP_ASSIGN(Database made, Database::create(core->directory_, key, database_options, *core->random_));
+  DOORSTEP_ASSIGN(Database made, Database::create(core->directory_, key, core->database_options(), *core->random_));
   DOORSTEP_TRY(made.close());
   DOORSTEP_TRY(core->load_secrets());
   DOORSTEP_TRY(core->open_database());
@@ -83,13 +80,27 @@ Result<std::shared_ptr<Core>> Core::create(const ReplicaOptions& options, std::s
 
 Result<std::shared_ptr<Core>> Core::open(const ReplicaOptions& options, std::string_view passphrase, const SymmetricKey* key) {
   std::shared_ptr<Core> core(new Core(options));
-  DOORSTEP_ASSIGN(core->directory_, StoreDirectory::acquire(options.directory));
+  DOORSTEP_ASSIGN(core->directory_, core->acquire_directory());
   DOORSTEP_ASSIGN(Vault vault, Vault::load(core->directory_, *core->random_));
   core->vault_ = std::move(vault);
   DOORSTEP_TRY(key ? core->vault_->open_with_key(*key) : core->vault_->unlock({view(passphrase), {}}));
   DOORSTEP_TRY(core->load_secrets());
   DOORSTEP_TRY(core->open_database());
   return core;
+}
+
+Result<std::shared_ptr<StoreDirectory>> Core::acquire_directory() const {
+  return StoreDirectory::acquire(options_.directory, options_.platform ? *options_.platform->files : system_files());
+}
+
+DatabaseOptions Core::database_options() const {
+  DatabaseOptions out;
+  out.cache_bytes = options_.cache_bytes;
+  out.plain = options_.unencrypted_for_benchmarks;
+  if (!options_.platform) return out;
+  out.below = options_.platform->vfs;
+  out.hooks = options_.platform->hooks;
+  return out;
 }
 
 Status Core::load_secrets() {
@@ -123,11 +134,8 @@ Result<DeviceId> Core::authority() {
 }
 
 Status Core::open_database() {
-  DatabaseOptions database_options;
-  database_options.cache_bytes = options_.cache_bytes;
-  database_options.plain = options_.unencrypted_for_benchmarks;
   DOORSTEP_ASSIGN(const DatabaseKey key, vault_->database_key());
-  DOORSTEP_ASSIGN(Database opened, Database::open(directory_, key, database_options, *random_));
+  DOORSTEP_ASSIGN(Database opened, Database::open(directory_, key, database_options(), *random_));
   database_ = std::move(opened);
   Status loaded = database_->migrate(store_migrations());
   if (loaded) loaded = load_all();

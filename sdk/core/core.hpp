@@ -212,6 +212,8 @@ class Core : public std::enable_shared_from_this<Core> {
   Status load_digest(SpaceState& space);
   Result<Counter> last_own_counter(const SpaceState& space);
   Status open_database();
+  Result<std::shared_ptr<StoreDirectory>> acquire_directory() const;
+  DatabaseOptions database_options() const;
   Status load_secrets();
   Status insert_space(SpaceState& space);
   Status choose_dictionary(KindId kind, ByteView sample);

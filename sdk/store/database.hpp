@@ -60,6 +60,13 @@ struct DatabaseOptions {
   bool plain = false;
 };
 
+/// What a store stands on: the simulator, or a port to another system, replaces it whole.
+struct Platform {
+  Files* files = &system_files();
+  sqlite3_vfs* vfs = nullptr;     ///< DatabaseOptions::below
+  VfsTestHooks* hooks = nullptr;  ///< Only for tests.
+};
+
 class Database;
 namespace detail {
 class Connection;

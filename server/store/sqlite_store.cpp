@@ -124,8 +124,8 @@ class SqliteStore::Database {
     if (lock_ >= 0) ::close(lock_);
   }
 
-  Status open(const std::string& path, int flags) {
-    const int result = sqlite3_open_v2(path.c_str(), &db_, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
+  Status open(const std::string& path, int flags, const char* vfs) {
+    const int result = sqlite3_open_v2(path.c_str(), &db_, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs);
     if (result != SQLITE_OK) return error(result);
     sqlite3_busy_timeout(db_, 5000);
     return {};
@@ -162,7 +162,8 @@ SqliteStore::~SqliteStore() = default;
 
 // ---- Making and opening ------------------------------------------------------------------------------------------------
 
-Status SqliteStore::create(const std::string& directory, const std::vector<DeviceId>& authorities, bool open, Random& random) {
+// The directory and an empty file of mode 0600.
+static Status make_place(const std::string& directory) {
   std::error_code failed;
   std::filesystem::create_directories(directory, failed);
   if (failed) return Error(Code::io, "the directory " + directory + " cannot be made: " + failed.message());
@@ -176,9 +177,14 @@ Status SqliteStore::create(const std::string& directory, const std::vector<Devic
     return Error(Code::io, "no file can be made in " + directory + ": check who may write there");
   }
   ::close(file);
+  return {};
+}
 
+Status SqliteStore::create(const std::string& directory, const std::vector<DeviceId>& authorities, bool open, Random& random,
+                           const char* vfs) {
+  if (!vfs) DOORSTEP_TRY(make_place(directory));
   auto database = std::make_unique<Database>();
-  DOORSTEP_TRY(database->open(path, SQLITE_OPEN_READWRITE));
+  DOORSTEP_TRY(database->open(database_path(directory), SQLITE_OPEN_READWRITE | (vfs ? SQLITE_OPEN_CREATE : 0), vfs));
   DOORSTEP_TRY(database->execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE"));
   DOORSTEP_TRY(database->execute(schema));
   const auto store = random.make<StoreId>();
@@ -197,13 +203,13 @@ Status SqliteStore::create(const std::string& directory, const std::vector<Devic
   return database->execute(marks.c_str());
 }
 
-Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& directory, Mode mode) {
+Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& directory, Mode mode, const char* vfs) {
   auto database = std::make_unique<Database>();
   std::error_code failed;
-  if (!std::filesystem::exists(database_path(directory), failed))
+  if (!vfs && !std::filesystem::exists(database_path(directory), failed))
     return Error(Code::not_found, "there is no relay's store in " + directory + ": run doorstep-relay init first");
-  if (mode == Mode::serve) DOORSTEP_TRY(database->lock(directory));
-  DOORSTEP_TRY(database->open(database_path(directory), mode == Mode::read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE));
+  if (!vfs && mode == Mode::serve) DOORSTEP_TRY(database->lock(directory));
+  DOORSTEP_TRY(database->open(database_path(directory), mode == Mode::read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, vfs));
   DOORSTEP_TRY(
       database->execute("PRAGMA synchronous = FULL; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
                         "PRAGMA cache_spill = OFF;"  // sdk/store/FORMAT.md, S14: a spilled transaction can be lost after its commit

@@ -21,17 +21,20 @@
 
 namespace doorstep::relay {
 
+/// `vfs`, for the fault lab and the simulator: the name of the file layer that SQLite is to use, where there are no directories and
+/// nobody else; nullptr: the system's.
 class SqliteStore final : public LogStore {
  public:
   /// Makes the directory and the store in it. Code::already_exists if one is there: nothing is ever overwritten.
-  static Status create(const std::string& directory, const std::vector<DeviceId>& authorities, bool open, Random& random);
+  static Status create(const std::string& directory, const std::vector<DeviceId>& authorities, bool open, Random& random,
+                       const char* vfs = nullptr);
   enum class Mode {
     serve,      ///< Alone: Code::busy if another process serves from it.
     amend,      ///< Beside a serving process: for allow().
     read_only,  ///< Beside a serving process.
   };
   /// Code::not_found, Code::busy, Code::corrupt (not a relay's store), Code::unsupported (a newer format).
-  static Result<std::unique_ptr<SqliteStore>> open(const std::string& directory, Mode mode);
+  static Result<std::unique_ptr<SqliteStore>> open(const std::string& directory, Mode mode, const char* vfs = nullptr);
   ~SqliteStore() override;
 
   Result<StoreIdentity> identity() override;

@@ -100,6 +100,21 @@ struct DiskEntryPoints {
   }
   static int no_lock(sqlite3_file*, int) { return SQLITE_OK; }
   static int no_reserved_lock(sqlite3_file*, int* out) { return *out = 0, SQLITE_OK; }
+  // The index of a WAL, for those (the relay's store) that let other processes read it. One process, so locks are free.
+  static int shared_map(sqlite3_file* file, int region, int bytes, int extend, void volatile** out) {
+    DiskHandle& h = handle(file);
+    auto& regions = h.disk->shared_[h.file];
+    const auto wanted = static_cast<std::size_t>(region);
+    while (regions.size() <= wanted && extend) regions.push_back(std::make_unique<std::uint8_t[]>(static_cast<std::size_t>(bytes)));
+    *out = wanted < regions.size() ? regions[wanted].get() : nullptr;
+    return SQLITE_OK;
+  }
+  static int shared_lock(sqlite3_file*, int, int, int) { return SQLITE_OK; }
+  static void shared_barrier(sqlite3_file*) {}
+  static int shared_unmap(sqlite3_file* file, int) {
+    handle(file).disk->shared_.erase(handle(file).file);
+    return SQLITE_OK;
+  }
   static int file_control(sqlite3_file*, int, void*) { return SQLITE_NOTFOUND; }
   static int sector_size(sqlite3_file*) { return static_cast<int>(sector_bytes); }
   static int device_characteristics(sqlite3_file*) { return 0; }
@@ -133,25 +148,27 @@ struct DiskEntryPoints {
   static const sqlite3_io_methods methods;
 };
 
-const sqlite3_io_methods DiskEntryPoints::methods = {1,
-                                                     close,
-                                                     read,
-                                                     write,
-                                                     truncate,
-                                                     sync,
-                                                     size,
-                                                     no_lock,
-                                                     no_lock,
-                                                     no_reserved_lock,
-                                                     file_control,
-                                                     sector_size,
-                                                     device_characteristics,
-                                                     nullptr,
-                                                     nullptr,
-                                                     nullptr,
-                                                     nullptr,
-                                                     nullptr,
-                                                     nullptr};
+const sqlite3_io_methods DiskEntryPoints::methods = [] {
+  sqlite3_io_methods m{};
+  m.iVersion = 2;
+  m.xClose = close;
+  m.xRead = read;
+  m.xWrite = write;
+  m.xTruncate = truncate;
+  m.xSync = sync;
+  m.xFileSize = size;
+  m.xLock = no_lock;
+  m.xUnlock = no_lock;
+  m.xCheckReservedLock = no_reserved_lock;
+  m.xFileControl = file_control;
+  m.xSectorSize = sector_size;
+  m.xDeviceCharacteristics = device_characteristics;
+  m.xShmMap = shared_map;
+  m.xShmLock = shared_lock;
+  m.xShmBarrier = shared_barrier;
+  m.xShmUnmap = shared_unmap;
+  return m;
+}();
 
 SimulatedDisk::SimulatedDisk(const Image& image) {
   for (const auto& [name, bytes] : image) {

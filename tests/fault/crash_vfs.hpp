@@ -90,6 +90,7 @@ class SimulatedDisk final : public Files {
   std::string vfs_name_;
   std::map<std::string, int> names_;
   std::vector<Bytes> contents_;
+  std::map<int, std::vector<std::unique_ptr<std::uint8_t[]>>> shared_;  // a WAL's index, by inode: memory, and gone with the process
   std::vector<Event> events_;
   Fault fault_;
   std::uint64_t fault_calls_ = 0;

@@ -36,6 +36,8 @@
 
 namespace doorstep {
 
+struct Platform;  // sdk/store/database.hpp
+
 /// Runs a task soon, somewhere: an app's main thread, a pool, or at once.
 using Executor = std::function<void(std::function<void()>)>;
 
@@ -48,6 +50,7 @@ struct ReplicaOptions {
   std::size_t cache_bytes = 4u << 20;                 ///< Page cache.
   Argon2Parameters passphrase_cost = {64 * 1024, 2};  ///< At creation; a floor of 19 MiB x 2 is enforced.
   bool test_identities = false;                       ///< Accept citizen ids of the unassigned area 99 (tests and demos only).
+  const Platform* platform = nullptr;                 ///< Files where there is no POSIX; nullptr: the system's. Must outlive the replica.
   bool unencrypted_for_benchmarks = false;            ///< Plain SQLite underneath: a floor to measure against, never for data.
 };
 
