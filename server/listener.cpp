@@ -18,8 +18,8 @@ constexpr std::chrono::milliseconds pause_after_error{200};
 constexpr std::int64_t log_interval_ms = 10'000;
 }  // namespace
 
-Listener::Listener(asio::io_context& context, Shared& shared)
-    : shared_(shared), context_(context), acceptor_(context), pause_(context), reserve_(std::fopen("/dev/null", "r")) {}
+Listener::Listener(asio::io_context& context, Connections& connections)
+    : connections_(connections), context_(context), acceptor_(context), pause_(context), reserve_(std::fopen("/dev/null", "r")) {}
 
 Listener::~Listener() {
   if (reserve_) std::fclose(reserve_);
@@ -59,14 +59,15 @@ asio::awaitable<void> Listener::accept(std::shared_ptr<Listener> self) {
     auto [failed, socket] = co_await l.acceptor_.async_accept(token);
     if (!l.acceptor_.is_open()) break;
     if (!failed) {
-      if (l.shared_.hub.counts.unauthenticated >= l.shared_.config.unauthenticated_max) continue;  // the socket closes itself
+      if (l.connections_.shared.hub.counts.unauthenticated >= l.connections_.shared.config.unauthenticated_max)
+        continue;  // the socket closes itself
       try {
-        const auto connection = std::make_shared<Connection>(std::move(socket), l.shared_);
+        const auto connection = std::make_shared<Connection>(std::move(socket), l.connections_);
         connection->start();
       } catch (const std::exception& e) { spdlog::error("event=connection_failed what=\"{}\"", e.what()); }
       continue;
     }
-    if (const auto now = l.shared_.clock.steady_ms(); now - l.logged_at_ > log_interval_ms) {
+    if (const auto now = l.connections_.shared.clock.steady_ms(); now - l.logged_at_ > log_interval_ms) {
       l.logged_at_ = now;
       spdlog::warn("event=accept_failed what=\"{}\"", failed.message());
     }

@@ -14,7 +14,7 @@ namespace doorstep::relay {
 
 class Listener : public std::enable_shared_from_this<Listener> {
  public:
-  Listener(boost::asio::io_context& context, Shared& shared);
+  Listener(boost::asio::io_context& context, Connections& connections);
   ~Listener();
   /// Code::unreachable names the address and why.
   Status listen(const HostPort& at);
@@ -26,7 +26,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   static boost::asio::awaitable<void> accept(std::shared_ptr<Listener> self);
   void shed();
 
-  Shared& shared_;
+  Connections& connections_;
   boost::asio::io_context& context_;
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer pause_;

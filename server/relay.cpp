@@ -65,8 +65,8 @@ class Relay::Body {
       });
     };
     worker_.emplace(*store_, *ledger_, identity_.store, identity_.receipts.secret_key, std::move(seams));
-    shared_.reset(new Shared{config_, *hub_, options_.clock ? *options_.clock : system_clock_, random_, identity_});
-    listener_ = std::make_shared<Listener>(context_, *shared_);
+    connections_.reset(new Connections{{config_, *hub_, options_.clock ? *options_.clock : system_clock_, random_, identity_}});
+    listener_ = std::make_shared<Listener>(context_, *connections_);
     DOORSTEP_ASSIGN(const auto at, parse_host_port(config_.listen));
     DOORSTEP_TRY(listener_->listen(at));
     if (options_.handle_signals) wait_for_signals();
@@ -93,7 +93,7 @@ class Relay::Body {
   void begin_stop() {
     if (stopping_) return;
     stopping_ = true;
-    spdlog::info("event=stopping connections={}", shared_->connections.size());
+    spdlog::info("event=stopping connections={}", connections_->open.size());
     listener_->stop();
     // A connection may go while we walk: hold each.
     for (const auto& connection : held()) connection->drain();
@@ -107,7 +107,7 @@ class Relay::Body {
   }
   void poll_drained() {
     if (ended_) return;
-    if (!shared_->connections.empty() && std::chrono::steady_clock::now() < drain_until_) {
+    if (!connections_->open.empty() && std::chrono::steady_clock::now() < drain_until_) {
       drain_.expires_after(std::chrono::milliseconds(10));
       drain_.async_wait([this](boost::system::error_code) { poll_drained(); });
       return;
@@ -122,7 +122,7 @@ class Relay::Body {
 
   std::vector<std::shared_ptr<Connection>> held() {
     std::vector<std::shared_ptr<Connection>> out;
-    for (auto* connection : shared_->connections)
+    for (auto* connection : connections_->open)
       if (auto alive = connection->weak_from_this().lock()) out.push_back(std::move(alive));
     return out;
   }
@@ -154,7 +154,7 @@ class Relay::Body {
       asio::post(context_, [this] { finish(); });
       thread_.join();
       joined_ = true;
-      shared_.reset();
+      connections_.reset();
       spdlog::info("event=stopped");
     }
     if (failed_) return *failed_;
@@ -162,7 +162,7 @@ class Relay::Body {
   }
   // Runs what is left until every coroutine has gone: they hold the connections.
   void finish() {
-    if (shared_->connections.empty() && listener_.use_count() == 1) {
+    if (connections_->open.empty() && listener_.use_count() == 1) {
       context_.stop();
       return;
     }
@@ -178,7 +178,7 @@ class Relay::Body {
   std::optional<Ledger> ledger_;
   std::optional<Worker> worker_;
   std::optional<Hub> hub_;
-  std::unique_ptr<Shared> shared_;
+  std::unique_ptr<Connections> connections_;
   asio::io_context context_;
   asio::signal_set signals_;
   asio::steady_timer drain_;

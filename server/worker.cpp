@@ -76,6 +76,29 @@ Worker::Counts Worker::counts() const {
   return counts_;
 }
 
+// With the mutex held.
+std::deque<Job> Worker::take_batch() {
+  std::deque<Job> jobs;
+  std::size_t bytes = 0;
+  while (!queue_.empty() && bytes < batch_bytes_max && jobs.size() < batch_jobs_max) {
+    bytes += queue_.front().bytes();
+    jobs.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  return jobs;
+}
+
+bool Worker::work() {
+  std::deque<Job> jobs;
+  {
+    const std::lock_guard lock(mutex_);
+    jobs = take_batch();
+  }
+  if (jobs.empty()) return false;
+  process(std::move(jobs));
+  return true;
+}
+
 void Worker::run() {
   bool checkpointed = true;
   for (;;) {
@@ -88,12 +111,7 @@ void Worker::run() {
       else
         wake_.wait_for(lock, quiet, something);
       if (queue_.empty() && stopping_) break;
-      std::size_t bytes = 0;
-      while (!queue_.empty() && bytes < batch_bytes_max && jobs.size() < batch_jobs_max) {
-        bytes += queue_.front().bytes();
-        jobs.push_back(std::move(queue_.front()));
-        queue_.pop_front();
-      }
+      jobs = take_batch();
     }
     if (jobs.empty()) {
       if (!broken_) (void)store_.checkpoint();  // if it is busy or full: the next quiet moment will do

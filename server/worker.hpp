@@ -161,6 +161,8 @@ class Worker {
   ~Worker();
 
   void start();
+  /// Instead of start(), where there are no threads (the simulator): one batch, now. False: nothing was queued.
+  bool work();
   /// Any thread. Who submits bounds what it submits (Hub counts the bytes).
   void submit(Job job);
   /// Finishes what is queued, checkpoints, and joins.
@@ -170,6 +172,7 @@ class Worker {
  private:
   struct Batch;
   void run();
+  std::deque<Job> take_batch();
   void process(std::deque<Job> jobs);
   Status write(Batch& batch);
   Status write_one(Batch& batch, std::size_t index);
