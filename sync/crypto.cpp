@@ -5,6 +5,8 @@
 #include <bit>
 #include <cstring>
 
+#include "sync/lab.hpp"
+
 namespace doorstep {
 
 namespace {
@@ -43,6 +45,47 @@ Bytes labelled_message(std::string_view label, ByteView message) {
   return out;
 }
 
+// The simulator's suite (lab.hpp); never reached in another build.
+void cheap_public_key(std::span<std::uint8_t, 32> out, ByteView secret) {
+  const Hash hashed = labelled({}, "lab/public", {secret});
+  std::memcpy(out.data(), hashed.data.data(), 32);
+}
+Signature cheap_signature(ByteView signer, std::string_view label, ByteView message) {
+  Signature out;
+  blake2b(out.data, {signer, view(label), message});
+  return out;
+}
+void cheap_box(ByteView to, ByteView ephemeral, ByteView in, std::span<std::uint8_t> out) {
+  static constexpr std::uint8_t nonce[crypto_stream_chacha20_NONCEBYTES] = {};
+  const Hash key = labelled({}, "lab/box", {to, ephemeral});
+  crypto_stream_chacha20_xor(out.data(), in.data(), in.size(), nonce, key.data.data());
+}
+Bytes cheap_box_seal(ByteView to, ByteView plain) {
+  Bytes out(plain.size() + box_overhead_bytes);
+  randombytes_buf(out.data(), 32);
+  const auto body = std::span(out).subspan(32, plain.size());
+  cheap_box(to, ByteView(out).first(32), plain, body);
+  const Hash tag = labelled({}, "lab/box-tag", {to, ByteView(out).first(32), body});
+  std::memcpy(out.data() + 32 + plain.size(), tag.data.data(), aead_tag_bytes);
+  return out;
+}
+std::optional<Bytes> cheap_box_open(ByteView to, ByteView sealed) {
+  const ByteView body = sealed.subspan(32, sealed.size() - box_overhead_bytes);
+  const Hash tag = labelled({}, "lab/box-tag", {to, sealed.first(32), body});
+  if (!equal(ByteView(tag.data).first(aead_tag_bytes), sealed.last(aead_tag_bytes))) return std::nullopt;
+  Bytes out(body.size());
+  cheap_box(to, sealed.first(32), body, out);
+  return out;
+}
+
+#ifdef DOORSTEP_LAB
+void note_seal(ByteView key, ByteView nonce, ByteView plain) {
+  if (lab::suite.on_seal) lab::suite.on_seal(key, nonce, plain);
+}
+#else
+void note_seal(ByteView, ByteView, ByteView) {}
+#endif
+
 std::array<std::uint8_t, 12> noise_nonce(std::uint64_t n) {
   std::array<std::uint8_t, 12> out{};
   for (std::size_t i = 0; i < 8; ++i) out[4 + i] = static_cast<std::uint8_t>(n >> (8 * i));
@@ -75,8 +118,19 @@ void blake2b(std::span<std::uint8_t> out, std::initializer_list<ByteView> parts)
 IdentityKeyPair identity_key_pair_from_seed(std::span<const std::uint8_t, 32> seed) {
   ensure_sodium();
   IdentityKeyPair out;
+  if (DOORSTEP_LAB_SUITE(cheap)) {
+    std::memcpy(out.secret_key.reveal_mutable().data(), seed.data(), 32);
+    cheap_public_key(out.public_key.data, seed);
+    std::memcpy(out.secret_key.reveal_mutable().data() + 32, out.public_key.data.data(), 32);
+    return out;
+  }
   crypto_sign_seed_keypair(out.public_key.data.data(), out.secret_key.reveal_mutable().data(), seed.data());
   return out;
+}
+
+static void x25519_base(std::span<std::uint8_t, 32> out, ByteView secret) {
+  if (DOORSTEP_LAB_SUITE(cheap)) return cheap_public_key(out, secret);
+  crypto_scalarmult_base(out.data(), secret.data());
 }
 
 IdentityKeyPair make_identity_key_pair(Random& random) {
@@ -89,7 +143,7 @@ SealingKeyPair make_sealing_key_pair(Random& random) {
   ensure_sodium();
   SealingKeyPair out;
   random.fill(out.secret_key.reveal_mutable());
-  crypto_scalarmult_base(out.public_key.data.data(), out.secret_key.reveal().data());
+  x25519_base(out.public_key.data, out.secret_key.reveal());
   return out;
 }
 
@@ -97,7 +151,7 @@ TransportKeyPair transport_key_pair_from_secret(std::span<const std::uint8_t, 32
   ensure_sodium();
   TransportKeyPair out;
   out.secret_key = TransportSecretKey(secret);
-  crypto_scalarmult_base(out.public_key.data.data(), secret.data());
+  x25519_base(out.public_key.data, secret);
   return out;
 }
 
@@ -115,6 +169,7 @@ SymmetricKey make_symmetric_key(Random& random) {
 
 Signature sign(const IdentitySecretKey& key, std::string_view label, ByteView message) {
   ensure_sodium();
+  if (DOORSTEP_LAB_SUITE(cheap)) return cheap_signature(ByteView(key.reveal()).last(32), label, message);
   const Bytes labelled = labelled_message(label, message);
   Signature out;
   crypto_sign_detached(out.data.data(), nullptr, labelled.data(), labelled.size(), key.reveal().data());
@@ -123,12 +178,14 @@ Signature sign(const IdentitySecretKey& key, std::string_view label, ByteView me
 
 bool verify(const DeviceId& signer, std::string_view label, ByteView message, const Signature& signature) {
   ensure_sodium();
+  if (DOORSTEP_LAB_SUITE(cheap)) return cheap_signature(signer.view(), label, message) == signature;
   const Bytes labelled = labelled_message(label, message);
   return crypto_sign_verify_detached(signature.data.data(), labelled.data(), labelled.size(), signer.data.data()) == 0;
 }
 
 Bytes aead_seal(const SymmetricKey& key, const Nonce& nonce, ByteView plain, ByteView associated) {
   ensure_sodium();
+  note_seal(key.reveal(), nonce.view(), plain);
   Bytes out(plain.size() + aead_tag_bytes);
   crypto_aead_xchacha20poly1305_ietf_encrypt(out.data(), nullptr, plain.data(), plain.size(), associated.data(), associated.size(), nullptr,
                                              nonce.data.data(), key.reveal().data());
@@ -148,6 +205,7 @@ std::optional<Bytes> aead_open(const SymmetricKey& key, const Nonce& nonce, Byte
 void aead_seal_detached(const SymmetricKey& key, const Nonce& nonce, ByteView plain, ByteView associated,
                         std::span<std::uint8_t> out_cipher, std::span<std::uint8_t, aead_tag_bytes> out_tag) {
   ensure_sodium();
+  note_seal(key.reveal(), nonce.view(), plain);
   DOORSTEP_CHECK(out_cipher.size() == plain.size());
   crypto_aead_xchacha20poly1305_ietf_encrypt_detached(out_cipher.data(), out_tag.data(), nullptr, plain.data(), plain.size(),
                                                       associated.data(), associated.size(), nullptr, nonce.data.data(),
@@ -165,6 +223,7 @@ bool aead_open_detached(const SymmetricKey& key, const Nonce& nonce, ByteView ci
 
 Bytes box_seal(const SealingPublicKey& to, ByteView plain) {
   ensure_sodium();
+  if (DOORSTEP_LAB_SUITE(cheap)) return cheap_box_seal(to.view(), plain);
   Bytes out(plain.size() + box_overhead_bytes);
   // Fails only for a low-order public key; then an all-zero box, which nobody can open, is the honest answer.
   if (crypto_box_seal(out.data(), plain.data(), plain.size(), to.data.data()) != 0) std::fill(out.begin(), out.end(), std::uint8_t{0});
@@ -174,6 +233,7 @@ Bytes box_seal(const SealingPublicKey& to, ByteView plain) {
 std::optional<Bytes> box_open(const SealingKeyPair& keys, ByteView sealed) {
   ensure_sodium();
   if (sealed.size() < box_overhead_bytes) return std::nullopt;
+  if (DOORSTEP_LAB_SUITE(cheap)) return cheap_box_open(keys.public_key.view(), sealed);
   Bytes out(sealed.size() - box_overhead_bytes);
   if (crypto_box_seal_open(out.data(), sealed.data(), sealed.size(), keys.public_key.data.data(), keys.secret_key.reveal().data()) != 0)
     return std::nullopt;
@@ -184,6 +244,14 @@ std::optional<Secret<32>> x25519(const TransportSecretKey& secret, ByteView publ
   ensure_sodium();
   DOORSTEP_CHECK(public_key.size() == 32);
   Secret<32> out;
+  if (DOORSTEP_LAB_SUITE(cheap)) {
+    Hash own;
+    cheap_public_key(own.data, secret.reveal());
+    const bool first = std::memcmp(own.data.data(), public_key.data(), 32) < 0;
+    const Hash shared = labelled({}, "lab/agreement", {first ? own.view() : public_key, first ? public_key : own.view()});
+    std::memcpy(out.reveal_mutable().data(), shared.data.data(), 32);
+    return out;
+  }
   if (crypto_scalarmult(out.reveal_mutable().data(), secret.reveal().data(), public_key.data()) != 0) return std::nullopt;
   return out;
 }
@@ -192,6 +260,7 @@ void noise_encrypt(const Secret<32>& key, std::uint64_t n, ByteView associated, 
   ensure_sodium();
   DOORSTEP_CHECK(out.size() == plain.size() + 16);
   const auto nonce = noise_nonce(n);
+  note_seal(key.reveal(), nonce, plain);
   crypto_aead_chacha20poly1305_ietf_encrypt(out.data(), nullptr, plain.data(), plain.size(), associated.data(), associated.size(), nullptr,
                                             nonce.data(), key.reveal().data());
 }
@@ -207,6 +276,10 @@ bool noise_decrypt(const Secret<32>& key, std::uint64_t n, ByteView associated, 
 
 Result<SymmetricKey> argon2id(ByteView passphrase, const Argon2Salt& salt, const Argon2Parameters& parameters) {
   ensure_sodium();
+  if (DOORSTEP_LAB_SUITE(cheap_passphrases)) {
+    const Hash key = labelled({}, "lab/passphrase", {passphrase, salt.view()});
+    return SymmetricKey(std::span<const std::uint8_t, 32>(key.data));
+  }
   SymmetricKey out;
   if (crypto_pwhash(out.reveal_mutable().data(), 32, reinterpret_cast<const char*>(passphrase.data()), passphrase.size(), salt.data.data(),
                     parameters.passes, std::size_t{parameters.memory_kib} * 1024, crypto_pwhash_ALG_ARGON2ID13) != 0)
