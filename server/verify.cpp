@@ -20,7 +20,7 @@ class Verifier {
     for (const auto& space : spaces) DOORSTEP_TRY(roster(space));
     DOORSTEP_ASSIGN(logs_, store_.logs());
     for (const auto& log : logs_) DOORSTEP_TRY(this->log(log));
-    progress_(done_);
+    if (progress_) progress_(done_);
     return done_;
   }
 
@@ -85,7 +85,7 @@ class Verifier {
         ++done_.segments;
         done_.bytes += segment.bytes.size();
       }
-      progress_(done_);
+      if (progress_) progress_(done_);
     }
     ++done_.logs;
     return {};

@@ -80,7 +80,7 @@ std::optional<Bytes> cheap_box_open(ByteView to, ByteView sealed) {
 
 #ifdef DOORSTEP_LAB
 void note_seal(ByteView key, ByteView nonce, ByteView plain) {
-  if (lab::suite.on_seal) lab::suite.on_seal(key, nonce, plain);
+  if (lab::seams.on_seal) lab::seams.on_seal(key, nonce, plain);
 }
 #else
 void note_seal(ByteView, ByteView, ByteView) {}
@@ -118,7 +118,7 @@ void blake2b(std::span<std::uint8_t> out, std::initializer_list<ByteView> parts)
 IdentityKeyPair identity_key_pair_from_seed(std::span<const std::uint8_t, 32> seed) {
   ensure_sodium();
   IdentityKeyPair out;
-  if (DOORSTEP_LAB_SUITE(cheap)) {
+  if (DOORSTEP_LAB_SEAM(cheap)) {
     std::memcpy(out.secret_key.reveal_mutable().data(), seed.data(), 32);
     cheap_public_key(out.public_key.data, seed);
     std::memcpy(out.secret_key.reveal_mutable().data() + 32, out.public_key.data.data(), 32);
@@ -129,7 +129,7 @@ IdentityKeyPair identity_key_pair_from_seed(std::span<const std::uint8_t, 32> se
 }
 
 static void x25519_base(std::span<std::uint8_t, 32> out, ByteView secret) {
-  if (DOORSTEP_LAB_SUITE(cheap)) return cheap_public_key(out, secret);
+  if (DOORSTEP_LAB_SEAM(cheap)) return cheap_public_key(out, secret);
   crypto_scalarmult_base(out.data(), secret.data());
 }
 
@@ -169,7 +169,7 @@ SymmetricKey make_symmetric_key(Random& random) {
 
 Signature sign(const IdentitySecretKey& key, std::string_view label, ByteView message) {
   ensure_sodium();
-  if (DOORSTEP_LAB_SUITE(cheap)) return cheap_signature(ByteView(key.reveal()).last(32), label, message);
+  if (DOORSTEP_LAB_SEAM(cheap)) return cheap_signature(ByteView(key.reveal()).last(32), label, message);
   const Bytes labelled = labelled_message(label, message);
   Signature out;
   crypto_sign_detached(out.data.data(), nullptr, labelled.data(), labelled.size(), key.reveal().data());
@@ -178,7 +178,7 @@ Signature sign(const IdentitySecretKey& key, std::string_view label, ByteView me
 
 bool verify(const DeviceId& signer, std::string_view label, ByteView message, const Signature& signature) {
   ensure_sodium();
-  if (DOORSTEP_LAB_SUITE(cheap)) return cheap_signature(signer.view(), label, message) == signature;
+  if (DOORSTEP_LAB_SEAM(cheap)) return cheap_signature(signer.view(), label, message) == signature;
   const Bytes labelled = labelled_message(label, message);
   return crypto_sign_verify_detached(signature.data.data(), labelled.data(), labelled.size(), signer.data.data()) == 0;
 }
@@ -223,7 +223,7 @@ bool aead_open_detached(const SymmetricKey& key, const Nonce& nonce, ByteView ci
 
 Bytes box_seal(const SealingPublicKey& to, ByteView plain) {
   ensure_sodium();
-  if (DOORSTEP_LAB_SUITE(cheap)) return cheap_box_seal(to.view(), plain);
+  if (DOORSTEP_LAB_SEAM(cheap)) return cheap_box_seal(to.view(), plain);
   Bytes out(plain.size() + box_overhead_bytes);
   // Fails only for a low-order public key; then an all-zero box, which nobody can open, is the honest answer.
   if (crypto_box_seal(out.data(), plain.data(), plain.size(), to.data.data()) != 0) std::fill(out.begin(), out.end(), std::uint8_t{0});
@@ -233,7 +233,7 @@ Bytes box_seal(const SealingPublicKey& to, ByteView plain) {
 std::optional<Bytes> box_open(const SealingKeyPair& keys, ByteView sealed) {
   ensure_sodium();
   if (sealed.size() < box_overhead_bytes) return std::nullopt;
-  if (DOORSTEP_LAB_SUITE(cheap)) return cheap_box_open(keys.public_key.view(), sealed);
+  if (DOORSTEP_LAB_SEAM(cheap)) return cheap_box_open(keys.public_key.view(), sealed);
   Bytes out(sealed.size() - box_overhead_bytes);
   if (crypto_box_seal_open(out.data(), sealed.data(), sealed.size(), keys.public_key.data.data(), keys.secret_key.reveal().data()) != 0)
     return std::nullopt;
@@ -244,7 +244,7 @@ std::optional<Secret<32>> x25519(const TransportSecretKey& secret, ByteView publ
   ensure_sodium();
   DOORSTEP_CHECK(public_key.size() == 32);
   Secret<32> out;
-  if (DOORSTEP_LAB_SUITE(cheap)) {
+  if (DOORSTEP_LAB_SEAM(cheap)) {
     Hash own;
     cheap_public_key(own.data, secret.reveal());
     const bool first = std::memcmp(own.data.data(), public_key.data(), 32) < 0;
@@ -276,7 +276,7 @@ bool noise_decrypt(const Secret<32>& key, std::uint64_t n, ByteView associated, 
 
 Result<SymmetricKey> argon2id(ByteView passphrase, const Argon2Salt& salt, const Argon2Parameters& parameters) {
   ensure_sodium();
-  if (DOORSTEP_LAB_SUITE(cheap_passphrases)) {
+  if (DOORSTEP_LAB_SEAM(cheap_passphrases)) {
     const Hash key = labelled({}, "lab/passphrase", {passphrase, salt.view()});
     return SymmetricKey(std::span<const std::uint8_t, 32>(key.data));
   }

@@ -17,15 +17,17 @@ inline const char* planted() {
   return name ? name : "";
 }
 
-/// Keyed BLAKE2b stands for signatures, key agreement and sealed boxes (and for Argon2id in any case): whoever knows a public key
-/// can do everything, which costs the simulator nothing, as its liars do not forge.
-struct CipherSuite {
+/// What the simulator replaces or sees.
+struct Seams {
+  /// Keyed BLAKE2b stands for signatures, key agreement and sealed boxes: whoever knows a public key can do everything, which costs
+  /// the simulator nothing, as its liars do not forge.
   bool cheap = false;
-  bool cheap_passphrases = false;
+  bool cheap_passphrases = false;  ///< The same for Argon2id.
+  bool newer_protocol = false;     ///< Sessions that begin now know a version more, and a message that nobody else knows.
   /// Sees every sealing: (key, nonce) must never meet two plaintexts.
   void (*on_seal)(std::span<const std::uint8_t> key, std::span<const std::uint8_t> nonce, std::span<const std::uint8_t> plain) = nullptr;
 };
-inline thread_local CipherSuite suite;
+inline thread_local Seams seams;
 
 }  // namespace doorstep::lab
 
@@ -35,11 +37,11 @@ inline thread_local CipherSuite suite;
     static const bool planted_here = std::strcmp(::doorstep::lab::planted(), #bug) == 0; \
     return planted_here;                                                                 \
   }())
-#define DOORSTEP_LAB_SUITE(member) (::doorstep::lab::suite.member)
+#define DOORSTEP_LAB_SEAM(member) (::doorstep::lab::seams.member)
 
 #else
 
 #define DOORSTEP_PLANTED(bug) false
-#define DOORSTEP_LAB_SUITE(member) false
+#define DOORSTEP_LAB_SEAM(member) false
 
 #endif

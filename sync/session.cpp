@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sync/codec.hpp"
+#include "sync/lab.hpp"
 #include "sync/limits.hpp"
 
 namespace doorstep {
@@ -27,6 +28,7 @@ enum MessageType : std::uint8_t {
   type_pong = 14,
   type_bye = 15,
   type_roster_stored = 16,
+  type_of_tomorrow = 200,  // nobody's: what the simulator's newer builds say
 };
 
 struct Hello {
@@ -205,7 +207,7 @@ ShortHash set_digest(std::span<const SpaceSummary> summaries) {
   return shorten(hash("doorstep/1/set-digests", {ByteView(out.bytes())}));
 }
 
-Session::Session(Options options) : options_(std::move(options)) {}
+Session::Session(Options options) : options_(std::move(options)), newer_(DOORSTEP_LAB_SEAM(newer_protocol)) {}
 
 std::vector<Effect> Session::take_effects() { return std::exchange(effects_, {}); }
 
@@ -265,6 +267,7 @@ void Session::on_summaries(std::vector<SpaceSummary> summaries) {
   hello.receipt_key = options_.receipt_key;
   hello.now_ms = options_.now_ms;
   hello.digest = set_digest(summaries);
+  if (newer_) ++hello.version_max;
   for (auto& summary : summaries) {
     auto space = std::make_unique<Space>();
     space->index = spaces_.size();
@@ -274,6 +277,7 @@ void Session::on_summaries(std::vector<SpaceSummary> summaries) {
   }
   summaries_ = true;
   send(type_hello, encode(hello));
+  if (newer_) send(type_of_tomorrow, {});
   hello_sent_ = true;
   if (peer_hello_) begin();
 }

@@ -298,6 +298,7 @@ class Session {
   Log& log_of(Space& space, const LogName& name);
 
   Options options_;
+  const bool newer_;  // only ever in the simulator (lab.hpp)
   std::vector<Effect> effects_;
   std::vector<std::unique_ptr<Space>> spaces_;  // by index: the initiator's list, then what appeared later
   std::map<SpaceId, Space*> by_id_;

@@ -332,6 +332,10 @@ void Link::Body::handle(effect::AppendRoster& e) {
   if (!state) return;
   const auto added = core_->append_roster(*state, e.first, e.entries);
   state = space(e.space);
+  if (!state) {  // the disk failed so badly that the store is closed
+    failure_ = added.error();
+    return session_.close(added.code());
+  }
   if (!added) warn(added.error().message());
   session_.on_roster_stored(e.space, summary(*state), added ? Status() : Status(added.error()));
 }

@@ -129,8 +129,9 @@ bool size_fits(const Value& value) {
 }  // namespace
 
 void Write::Data::begin() {
-  // The random step keeps two lives of one store from ever giving two operations the same dot (ids.hpp).
-  if (!std::exchange(space.jumped, true) && space.last_counter != 0) {
+  // The random step keeps two lives of one store from ever giving two operations the same dot (ids.hpp); also before the first
+  // operation: a store may be cloned before anything is written.
+  if (!std::exchange(space.jumped, true)) {
     std::array<std::uint8_t, 5> step;
     core.random().fill(step);
     Counter jump = 0;

@@ -83,7 +83,7 @@ struct DiskEntryPoints {
   static int sync(sqlite3_file* file, int) {
     DiskHandle& h = handle(file);
     if (h.disk->fails(Kind::sync)) {
-      h.disk->events_.push_back({Kind::failed_sync, h.file, {}, {}, 0, {}});
+      if (!h.disk->dead_) h.disk->events_.push_back({Kind::failed_sync, h.file, {}, {}, 0, {}});
       return SQLITE_IOERR_FSYNC;
     }
     h.disk->events_.push_back({Kind::sync, h.file, {}, {}, 0, {}});
@@ -222,6 +222,8 @@ void SimulatedDisk::arm(Fault fault) {
 }
 
 bool SimulatedDisk::fails(Event::Kind kind) {
+  if (dies_in_ != 0 && --dies_in_ == 0) dead_ = true;
+  if (dead_) return true;
   const bool is_sync = kind == Event::Kind::sync || kind == Event::Kind::sync_directory;
   const bool is_write = kind == Event::Kind::write;
   bool hit = false;
@@ -238,6 +240,7 @@ bool SimulatedDisk::fails(Event::Kind kind) {
 }
 
 bool SimulatedDisk::read_fails() {
+  if (dead_) return true;
   if (fault_.kind != Fault::Kind::eio) return false;
   ++fault_calls_;
   return fault_calls_ == fault_.at_call || (fault_.sticky && fault_calls_ > fault_.at_call);
@@ -274,7 +277,7 @@ Status SimulatedDisk::write_synced(const std::string& path, ByteView bytes) {
     events_.push_back({Event::Kind::truncate, file, {}, {}, 0, {}});
   }
   if (fails(Event::Kind::write)) {
-    apply_write(file, 0, bytes.first(bytes.size() / 2));
+    if (!dead_) apply_write(file, 0, bytes.first(bytes.size() / 2));
     return refused("write", path, fault_.kind == Fault::Kind::enospc);
   }
   apply_write(file, 0, bytes);

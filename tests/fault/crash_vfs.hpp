@@ -68,6 +68,12 @@ class SimulatedDisk final : public Files {
   Image image() const;  ///< As a running process sees it.
   void arm(Fault fault);
   std::uint64_t calls_hit_by_fault() const { return fault_calls_; }
+  /// The power goes at the n-th call from now that would change the disk (0: now): nothing happens any more, and every call fails.
+  void die_at_call(std::uint64_t n) {
+    dies_in_ = n;
+    dead_ = n == 0;
+  }
+  bool dead() const { return dead_; }
 
   Result<Bytes> read(const std::string& path, std::size_t bytes_max) override;
   Result<std::uint64_t> size(const std::string& path) override;
@@ -94,6 +100,8 @@ class SimulatedDisk final : public Files {
   std::vector<Event> events_;
   Fault fault_;
   std::uint64_t fault_calls_ = 0;
+  std::uint64_t dies_in_ = 0;
+  bool dead_ = false;
 };
 
 /// Walks along a record of events and makes crash images at each point.
