@@ -226,6 +226,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Status delete_record(SpaceState& space, StoredRecord& stored);
 
   // logs.cpp
+  Status split_off(SpaceState& space, LogState& log, Position position);
   Status refer_to_branch(SpaceState& space, LogNumber log, LogNumber branch);
 
   // sealing.cpp
@@ -237,8 +238,10 @@ class Core : public std::enable_shared_from_this<Core> {
   // receiving.cpp
   Status store_entry(SpaceState& space, const SpaceId& id, Position position, const Bytes& entry, std::size_t* added);
   Status judge_again(SpaceState& space, LogNumber n, Position after);
+  static bool is_closed(const SpaceState& space, const LogState& log);
   static Reason judge(const SpaceState& space, const LogState& log, Position position);
   Result<const LogState*> parent_of(SpaceState& space, const LogName& name, ByteView first_segment);
+  Status leave_log(SpaceState& space, const LogName& name);
   Result<LogNumber> begin_log(SpaceState& space, const LogName& name, ByteView first_segment);
   Status insert_log(SpaceState& space, LogState& log);
   /// `checked`: a clock check that counts stands in the log before it.

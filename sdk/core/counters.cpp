@@ -183,13 +183,16 @@ Status Core::forget_pending(SpaceState& space, const SegmentContent& content, st
                                   encode_chunk(kept, compressor_), row));
     }
   }
-  // Whatever our other life used, we go on above it.
+  // Whatever our other life used, we go on above it: by a random step, as that life may be going on too, from the very same counter.
   for (const auto& numbered : content.transactions) {
     Decoder in(numbered.bytes);
     const auto count = get_transaction(in, {device(), number, numbered.first}).operation_count();
     highest = numbered.first + std::max<std::size_t>(count, 1) - 1;
   }
-  space.last_counter = std::max(space.last_counter, highest);
+  if (highest > space.last_counter) {
+    space.last_counter = highest;
+    space.jumped = false;
+  }
   return {};
 }
 

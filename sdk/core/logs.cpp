@@ -112,39 +112,42 @@ Status Core::split(SpaceState& space, const LogId& log_id, Position position) {
   if (at == space.log_by_id.end()) return {};
   LogState& log = space.logs.at(at->second);
   if (position >= log.head.position || (log.head.name.branch && position <= log.head.name.starts_after)) return {};
-  return change([&]() -> Status {
-    DOORSTEP_ASSIGN(const std::optional<Hash> first, hash_at(space, log, position + 1));
-    if (!first) return Error(Code::corrupt, "a log has a gap");
-    DOORSTEP_ASSIGN(const std::optional<Hash> before, hash_at(space, log, position));
-    DOORSTEP_ASSIGN(const bool checked, checked_after(space, log, position));
-    LogState branch = log;
-    branch.head.name.branch = *first;
-    branch.head.name.starts_after = position;
-    branch.head.id = branch.head.name.id(space.id);
-    branch.parent = log.n;
-    DOORSTEP_TRY(insert_log(space, branch));
-    for (auto& [n, other] : space.logs) {
-      if (other.parent != log.n || n == branch.n || other.head.name.starts_after <= position) continue;
-      other.parent = branch.n;
-      DOORSTEP_TRY(database_->run("UPDATE log SET parent = ? WHERE n = ?", branch.n, n));
-    }
-    const auto from = segment_row(log.n, position + 1), to = segment_row(log.n, log.head.position),
-               shift = segment_row(branch.n, 0) - segment_row(log.n, 0);
-    DOORSTEP_TRY(database_->run("UPDATE segment SET n = n + ? WHERE n BETWEEN ? AND ?", shift, from, to));
-    DOORSTEP_TRY(database_->run("UPDATE span SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
-    DOORSTEP_TRY(database_->run("UPDATE void SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
-    DOORSTEP_TRY(database_->run("UPDATE quarantine SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
-    DOORSTEP_TRY(database_->run("UPDATE reference SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
-    DOORSTEP_TRY(refer_to_branch(space, log.n, branch.n));
-    opened_.clear();
-    log.head.hash = position == 0 ? Hash{} : before.value_or(Hash{});
-    log.head.position = position;
-    log.checked = checked;
-    DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ?, checked = ? WHERE n = ?", static_cast<std::int64_t>(position),
-                                log.head.hash, checked ? 1 : 0, log.n));
-    DOORSTEP_TRY(database_->run("DELETE FROM receipt WHERE log = ? AND position > ?", log.n, static_cast<std::int64_t>(position)));
-    return log.n == space.own_log ? own_log_regressed(space) : Status();
-  });
+  return change([&] { return split_off(space, log, position); });
+}
+
+// What stands above `position` becomes a log of its own, inside a change.
+Status Core::split_off(SpaceState& space, LogState& log, Position position) {
+  DOORSTEP_ASSIGN(const std::optional<Hash> first, hash_at(space, log, position + 1));
+  if (!first) return Error(Code::corrupt, "a log has a gap");
+  DOORSTEP_ASSIGN(const std::optional<Hash> before, hash_at(space, log, position));
+  DOORSTEP_ASSIGN(const bool checked, checked_after(space, log, position));
+  LogState branch = log;
+  branch.head.name.branch = *first;
+  branch.head.name.starts_after = position;
+  branch.head.id = branch.head.name.id(space.id);
+  branch.parent = log.n;
+  DOORSTEP_TRY(insert_log(space, branch));
+  for (auto& [n, other] : space.logs) {
+    if (other.parent != log.n || n == branch.n || other.head.name.starts_after <= position) continue;
+    other.parent = branch.n;
+    DOORSTEP_TRY(database_->run("UPDATE log SET parent = ? WHERE n = ?", branch.n, n));
+  }
+  const auto from = segment_row(log.n, position + 1), to = segment_row(log.n, log.head.position),
+             shift = segment_row(branch.n, 0) - segment_row(log.n, 0);
+  DOORSTEP_TRY(database_->run("UPDATE segment SET n = n + ? WHERE n BETWEEN ? AND ?", shift, from, to));
+  DOORSTEP_TRY(database_->run("UPDATE span SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
+  DOORSTEP_TRY(database_->run("UPDATE void SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
+  DOORSTEP_TRY(database_->run("UPDATE quarantine SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
+  DOORSTEP_TRY(database_->run("UPDATE reference SET segment = segment + ? WHERE segment BETWEEN ? AND ?", shift, from, to));
+  DOORSTEP_TRY(refer_to_branch(space, log.n, branch.n));
+  opened_.clear();
+  log.head.hash = position == 0 ? Hash{} : before.value_or(Hash{});
+  log.head.position = position;
+  log.checked = checked;
+  DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ?, checked = ? WHERE n = ?", static_cast<std::int64_t>(position),
+                              log.head.hash, checked ? 1 : 0, log.n));
+  DOORSTEP_TRY(database_->run("DELETE FROM receipt WHERE log = ? AND position > ?", log.n, static_cast<std::int64_t>(position)));
+  return log.n == space.own_log ? own_log_regressed(space) : Status();
 }
 
 // ---- Receipts ------------------------------------------------------------------------------------------------------------------

@@ -130,14 +130,29 @@ Result<const LogState*> Core::parent_of(SpaceState& space, const LogName& name, 
   return Error(Code::waiting, "a branch came before the log that it leaves");
 }
 
+// What others call a branch may be how a log goes on here: then it leaves that log here too.
+Status Core::leave_log(SpaceState& space, const LogName& name) {
+  for (auto& [n, log] : space.logs) {
+    const auto& other = log.head.name;
+    if (other.device != name.device || other.incarnation != name.incarnation || log.head.position <= name.starts_after) continue;
+    if (other.branch && other.starts_after >= name.starts_after) continue;
+    DOORSTEP_ASSIGN(const std::optional<Hash> next, hash_at(space, log, name.starts_after + 1));
+    if (next == name.branch && holder_of(space, log, name.starts_after + 1) == &log) return split_off(space, log, name.starts_after);
+  }
+  return {};
+}
+
 // The state in which a log begins: empty, or at its parent's last common segment.
 Result<LogNumber> Core::begin_log(SpaceState& space, const LogName& name, ByteView first_segment) {
   const auto lives =
       std::count_if(space.logs.begin(), space.logs.end(), [&](const auto& l) { return l.second.head.name.device == name.device; });
   if (static_cast<std::size_t>(lives) >= limits::incarnations_per_device_max)
     return Error(Code::no_right, "a device has too many incarnations");
+  const LogId id = name.id(space.id);
   LogState log;
-  log.head = {name, name.id(space.id), name.starts_after, {}};
+  log.head = {name, id, name.starts_after, {}};
+  if (name.branch) DOORSTEP_TRY(leave_log(space, name));
+  if (const auto left = space.log_by_id.find(id); left != space.log_by_id.end()) return left->second;
   if (name.branch && name.starts_after != 0) {
     DOORSTEP_ASSIGN(const LogState* parent, parent_of(space, name, first_segment));
     log.parent = parent->n;
@@ -231,12 +246,23 @@ Result<SegmentContent> Core::read_segment(SpaceState& space, const SegmentPlace&
   return content;
 }
 
+// Where a branch leaves a log at its head, the log ends: what would go on with it is a branch too, so that everybody who holds the
+// same segments holds them under the same names.
+bool Core::is_closed(const SpaceState& space, const LogState& log) {
+  return std::any_of(space.logs.begin(), space.logs.end(), [&](const auto& each) {
+    const LogName& name = each.second.head.name;
+    return name.branch && name.starts_after == log.head.position && name.device == log.head.name.device &&
+           name.incarnation == log.head.name.incarnation && (each.second.parent == log.n || log.head.position == 0);
+  });
+}
+
 // Stores the next segment of a log and takes in what it holds. Another code than ok: why it cannot be stored; nothing changed.
 Result<Code> Core::append_segment(SpaceState& space, LogState& log, const Bytes& bytes, std::size_t* merged) {
   const LogName& name = log.head.name;
   const Position at = log.head.position + 1;
   const auto head = parse_segment(bytes);
   if (!head) return head.code();
+  if (is_closed(space, log)) return Code::conflict;
   const Hash* epoch_entry = space.roster->epoch_entry_hash(head->epoch);
   if (!epoch_entry) return Code::waiting;
   const SegmentPlace place{name.root_id(space.id), at, log.head.hash};

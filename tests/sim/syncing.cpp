@@ -40,7 +40,7 @@ void World::connect(SimDevice& device, SimRelay& relay, bool stays, Link::As as,
       look_after(device);
       if (relay.disk() && (relay.broken() || relay.disk()->dead())) power_cut(relay, 2);
       if (&device == &desk()) admit();
-      if (joining && depth < 2) connect(device, relay, stays, Link::As::claimant, depth + 1);
+      if (joining && depth < 2) connect(device, relay, stays && !healing_, Link::As::claimant, depth + 1);
     });
   };
   auto partitioned = [this, &device, &relay](bool up) { return partitioned_until(device, relay, up); };
@@ -69,6 +69,7 @@ void World::sweep() {
 
 void World::heal() {
   note("healing");
+  healing_ = true;
   for (auto& connection : connections_) connection->cut();
   connections_.clear();
   partitions_.clear();
@@ -126,30 +127,51 @@ bool World::is_member(SimDevice& device) {
 
 std::string World::who_is_not_level() {
   std::string out;
+  const auto heads = [&](const std::string& name, Position roster, const std::vector<LogHead>& logs) {
+    out += "\n    " + name + ": roster " + std::to_string(roster);
+    for (const auto& log : logs)
+      out += ", " + log.name.device.hex().substr(0, 4) + "/" + log.id.hex().substr(0, 4) +
+             (log.name.branch ? " branch " + log.name.branch->hex().substr(0, 4) + " " : " ") + std::to_string(log.position) + "=" +
+             log.hash.hex().substr(0, 4);
+  };
+  for (auto& relay : relays_) heads("relay", summary_of(*relay).roster_size, relay->ledger().heads(space_));
   for (auto& device : devices_) {
     if (!is_member(*device)) continue;
     const auto pending = device->replica().pending(space_);
     if (pending && pending->transactions != 0) out += device->name() + " has " + std::to_string(pending->transactions) + " pending, ";
-    out += device->name() + " " + set_digest((*device->core().space(space_))->summary()).hex().substr(0, 6) + " ";
+    const auto summary = (*device->core().space(space_))->summary();
+    heads(device->name(), summary.roster_size, summary.logs);
   }
+  return out;
+}
+
+// What somebody holds, for comparing: without the logs of a device that was cut, as a relay refuses what lies beyond a cut that it knows
+// (PROTOCOL.md, section 8), so that who has it depends on who came first.
+ShortHash World::held(SpaceSummary summary) const {
+  summary.space = space_;
+  std::erase_if(summary.logs, [&](const LogHead& head) {
+    return std::any_of(cut_.begin(), cut_.end(), [&](std::size_t n) { return newborn_device(script_.level, n).id == head.name.device; });
+  });
+  return set_digest(summary);
+}
+
+SpaceSummary World::summary_of(SimRelay& relay) const {
+  SpaceSummary out;
+  if (const auto roster = relay.ledger().roster(space_)) out.roster_size = roster->size(), out.roster_head = roster->head();
+  out.logs = relay.ledger().heads(space_);
   return out;
 }
 
 bool World::is_level() {
   if (!desk().is_open()) return true;
-  const auto of_desk = set_digest(desk_space().summary());
-  for (auto& relay : relays_) {
-    SpaceSummary held;
-    held.space = space_;
-    if (const auto roster = relay->ledger().roster(space_)) held.roster_size = roster->size(), held.roster_head = roster->head();
-    held.logs = relay->ledger().heads(space_);
-    if (set_digest(held) != of_desk) return false;
-  }
-  return std::all_of(devices_.begin(), devices_.end(), [&](const auto& device) {
+  const auto of_desk = held(desk_space().summary());
+  const auto level = [&](const auto& device) {
     if (!is_member(*device)) return true;
     const auto pending = device->replica().pending(space_);
-    return set_digest((*device->core().space(space_))->summary()) == of_desk && pending && pending->transactions == 0;
-  });
+    return held((*device->core().space(space_))->summary()) == of_desk && pending && pending->transactions == 0;
+  };
+  return std::all_of(relays_.begin(), relays_.end(), [&](const auto& relay) { return held(summary_of(*relay)) == of_desk; }) &&
+         std::all_of(devices_.begin(), devices_.end(), level);
 }
 
 }  // namespace doorstep::sim

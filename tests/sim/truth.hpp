@@ -32,6 +32,9 @@ bool holds(SimRelay& relay, const SpaceId& space, const Acknowledged& transactio
 /// Notes where it was sealed, if this device knows.
 void locate(SimDevice& device, const SpaceId& space, Acknowledged& transaction);
 
+/// For a failure's text: where a device has it.
+std::string found_as(SimDevice& device, const SpaceId& space, const Acknowledged& transaction);
+
 /// No (key, nonce) may meet two plaintexts, whoever seals.
 class NonceBook {
  public:

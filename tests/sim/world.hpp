@@ -61,6 +61,8 @@ class World {
   void sync_everybody();
   bool is_level();
   std::string who_is_not_level();
+  ShortHash held(SpaceSummary summary) const;
+  SpaceSummary summary_of(SimRelay& relay) const;
 
   // judging.cpp: the oracles
   void judge();
@@ -99,6 +101,7 @@ class World {
   std::vector<Partition> partitions_;
   std::set<std::size_t> cut_;  // numbers of identities
   bool rights_changed_ = false;
+  bool healing_ = false;
   NetworkFaults network_;
   std::uint64_t connection_count_ = 0;
   Outcome outcome_;
