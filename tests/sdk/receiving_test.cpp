@@ -24,5 +24,27 @@ TEST(ReceivingTest, ALogOfWhichNothingCanBeStoredDoesNotBegin) {
   EXPECT_EQ((*core)->space(*id).value()->logs.size(), logs);
 }
 
+// Two branches of one name agree in their first segment. A locator without it would have them compared again and again.
+TEST(ReceivingTest, ALocatorEndsAtTheFirstSegment) {
+  TemporaryDirectory directory;
+  FakeClock clock;
+  const auto core = Core::create(cheap_options(directory / "store", &clock), "passphrase");
+  ASSERT_OK(core);
+  const auto id = (*core)->found({.name = "village"});
+  ASSERT_OK(id);
+  SpaceState& space = *(*core)->space(*id).value();
+  for (Position sealed = 1; sealed < 40; ++sealed) {
+    ASSERT_OK((*core)->transact(space, [&](Write& write) -> Status {
+      write.set_json(write.create("person"), demo_village().person_json(sealed % 30));
+      return {};
+    }));
+    ASSERT_OK((*core)->change([&] { return (*core)->seal_pending(space); }));
+    const auto locator = (*core)->locator(space, space.logs.at(space.own_log).head.id);
+    EXPECT_EQ(locator.front().first, sealed);
+    EXPECT_EQ(locator.back().first, 1u);
+    EXPECT_LE(locator.size(), 16u);
+  }
+}
+
 }  // namespace
 }  // namespace doorstep
