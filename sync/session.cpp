@@ -232,14 +232,19 @@ void Session::close(Code code) {
 }
 
 void Session::ping() {
-  if (closed_) return;
+  if (closed_ || !hello_sent_) return;
   ++pings_;
   send(type_ping, {});
 }
 
 void Session::release_pongs() {
   DOORSTEP_CHECK(pong_holds_ > 0);
-  if (--pong_holds_ > 0 || closed_) return;
+  --pong_holds_;
+  send_owed_pongs();
+}
+
+void Session::send_owed_pongs() {
+  if (pong_holds_ > 0 || closed_ || !hello_sent_) return;
   for (; pongs_owed_ > 0; --pongs_owed_) send(type_pong, {});
 }
 
@@ -266,25 +271,29 @@ void Session::on_summaries(std::vector<SpaceSummary> summaries) {
   hello.store = options_.store;
   hello.receipt_key = options_.receipt_key;
   hello.now_ms = options_.now_ms;
-  hello.digest = set_digest(summaries);
+  hello.digest = digest_ = set_digest(summaries);
   if (newer_) ++hello.version_max;
   for (auto& summary : summaries) {
     auto space = std::make_unique<Space>();
     space->index = spaces_.size();
     by_id_[summary.space] = space.get();
     update(*space, summary);
+    space->told = std::move(summary);
     spaces_.push_back(std::move(space));
   }
   summaries_ = true;
   send(type_hello, encode(hello));
   if (newer_) send(type_of_tomorrow, {});
   hello_sent_ = true;
+  send_owed_pongs();
   if (peer_hello_) begin();
 }
 
 void Session::on_hello(ByteView payload) {
   auto hello = decode<Hello>(payload, "hello");
   if (!hello || peer_hello_) return fail(Code::protocol);
+  constexpr std::int64_t now_ms_max = limits::time_ms_max / 2;  // what it differs from our clock has to be a time too
+  if (hello->now_ms > now_ms_max || hello->now_ms < -now_ms_max) return fail(Code::protocol);
   if (hello->version_min > protocol_version || hello->version_max < protocol_version) return fail(Code::unsupported);
   peer_hello_ = true;
   peer_store_ = hello->store;
@@ -294,17 +303,18 @@ void Session::on_hello(ByteView payload) {
 }
 
 void Session::begin() {
-  std::vector<SpaceSummary> summaries;
-  for (const auto& space : spaces_) summaries.push_back(space->mine);
-  if (set_digest(summaries) == peer_digest_) {
-    // Equal sets in equal order: the indices agree, and the peer's heads are ours.
+  if (digest_ == peer_digest_) {
+    // Equal sets in equal order: the indices agree, and the peer's heads are what ours were.
     for (auto& space : spaces_) { assume_level(*space); }
     compared_ = true;
     return pump();
   }
   if (!options_.initiator) return;
   Spaces list;
-  for (const auto& space : spaces_) list.spaces.push_back({space->mine.space, short_digest(space->mine)});
+  for (const auto& space : spaces_) {
+    space->told = space->mine;
+    list.spaces.push_back({space->mine.space, short_digest(space->mine)});
+  }
   send(type_spaces, encode(list));
 }
 
@@ -324,6 +334,7 @@ void Session::on_spaces(ByteView payload) {
   }
   compared_ = true;
   for (auto& space : spaces_) {
+    space->told = space->mine;
     if (space->differs) {
       send_heads(*space);
     } else {
@@ -344,13 +355,14 @@ void Session::on_compared() {
   pump();
 }
 
-// The digests agree: the peer's heads are ours, without being sent.
+// The digests agree: the peer's heads are what ours were when we told it ours, without being sent.
 void Session::assume_level(Space& space) {
+  const SpaceSummary told = std::exchange(space.told, {});
   space.peer_heads = space.heads_sent = true;
-  space.peer_roster = space.peer_roster_stored = space.roster_promised = space.mine.roster_size;
+  space.peer_roster = space.peer_roster_stored = space.roster_promised = told.roster_size;
   std::vector<effect::PeerHead> logs;
-  for (const auto& [id, log] : space.logs)
-    if (log.mine != 0) logs.push_back({id, log.mine, shorten(log.mine_hash), tag_of(log.name.device)});
+  for (const auto& log : told.logs)
+    if (log.position != 0) logs.push_back({log.id, log.position, shorten(log.hash), tag_of(log.name.device)});
   apply_peer_heads(space, logs);
 }
 
@@ -518,8 +530,9 @@ bool Session::waits_for_parent(const Space& space, const Log& log) {
 bool Session::pump_log(Space& space, const LogId& id, Log& log) {
   if (log.loading || log.splitting || log.refused != Code::ok || log.sent >= log.mine || log.promised > log.mine) return true;
   if (waits_for_parent(space, log)) return true;
-  if (in_flight_ >= options_.window_bytes_max) return false;
+  if (in_flight_ + loading_ * options_.batch_bytes >= options_.window_bytes_max) return false;
   log.loading = true;
+  ++loading_;
   std::optional<ShortHash> expect;
   if (log.sent == log.peer && log.peer != 0) expect = log.peer_hash;
   effects_.push_back(effect::LoadSegments{space.mine.space, id, log.next_after(), expect, options_.batch_bytes});
@@ -530,14 +543,15 @@ void Session::on_segments_loaded(const SpaceId& id, const LogId& log_id, Positio
   Space* space = find(id);
   if (closed_ || !space) return;
   Log& log = space->logs[log_id];
-  log.loading = false;
+  if (std::exchange(log.loading, false)) --loading_;
   if (diverged) {
     if (!log.splitting) effects_.push_back(effect::MakeLocator{id, log_id});
     log.splitting = true;
     return;
   }
-  // Meanwhile the log may have been split, or pushed on: then this answer is stale.
-  if (after == log.next_after() && !segments.empty() && !log.splitting && log.mine > after)
+  // Meanwhile the log may have been split, or pushed on: then this answer is stale. What the window has no room for is loaded again.
+  const bool fits = in_flight_ < options_.window_bytes_max;
+  if (fits && after == log.next_after() && !segments.empty() && !log.splitting && log.mine > after)
     send_segments(*space, log_id, log, after + 1, segments);
   pump();
 }
@@ -613,6 +627,9 @@ void Session::on_message(ByteView message) {
   const auto payload = message.subspan(1);
   const auto type = message[0];
   if (!peer_hello_ && type != type_hello && type != type_bye) return fail(Code::protocol);
+  // Until the initiator has listed its spaces, no number names one.
+  const bool about_spaces = (type >= type_heads && type <= type_split) || type == type_roster_stored;
+  if (!options_.initiator && !compared_ && about_spaces) return fail(Code::protocol);
   switch (type) {
     case type_hello: return on_hello(payload);
     case type_spaces: return on_spaces(payload);
@@ -627,12 +644,7 @@ void Session::on_message(ByteView message) {
     case type_proposal: return on_proposal(payload);
     case type_locator: return on_locator_message(payload);
     case type_split: return on_split(payload);
-    case type_ping:
-      if (pong_holds_ > 0) {
-        ++pongs_owed_;
-        return;
-      }
-      return send(type_pong, {});
+    case type_ping: ++pongs_owed_; return send_owed_pongs();
     case type_pong: ++pongs_; return;
     case type_bye: {
       const auto code = decode<std::uint16_t>(payload, "bye");
@@ -682,7 +694,8 @@ void Session::on_roster_acknowledged(ByteView payload) {
 void Session::on_log(ByteView payload) {
   auto message = decode<LogMessage>(payload, "log");
   Space* space = message ? by_index(message->space) : nullptr;
-  if (!space || peer_logs_.size() >= limits::logs_per_space_max * 4) return fail(Code::protocol);
+  const bool well_named = message && (message->name.branch || message->name.starts_after == 0);
+  if (!space || !well_named || peer_logs_.size() >= limits::logs_per_space_max * 4) return fail(Code::protocol);
   peer_logs_.emplace_back(space, message->name);
 }
 
@@ -761,6 +774,7 @@ void Session::on_stored(ByteView payload) {
   if (!log) return fail(Code::protocol);
   if (message->position > log->mine) return;  // the log was split meanwhile
   log->peer = std::max(log->peer, message->position);
+  log->sent = std::max(log->sent, log->peer);
   log->peer_hash.reset();
   while (!log->unacknowledged.empty() && log->unacknowledged.front().first <= message->position) {
     in_flight_ -= log->unacknowledged.front().second;

@@ -12,7 +12,7 @@
 // 1. Nothing of a space is sent before the peer's heads of that space have been seen (DESIGN invariant 5: the body hears
 //    `PeerHeads` first, and can find that its own log went backwards).
 // 2. Roster entries travel before segments of the same space, so that whoever reads in order can check what it reads.
-// 3. At most window_bytes_max of segments are unacknowledged, and a peer that sends more than it may ends its session.
+// 3. At most window_bytes_max of segments (and one batch) are unacknowledged, and a peer that sends more than it may ends its session.
 // 4. Acknowledged means durable at the peer: `sent` is forgotten at the end of the session, `acknowledged` is not asked again.
 // 5. Where two logs of one name differ, both sides split them at the same position and go on (locator, split).
 #pragma once
@@ -247,6 +247,7 @@ class Session {
   };
   struct Space {
     SpaceSummary mine;
+    SpaceSummary told;        ///< What our digest told the peer, until it is compared: `mine` may go on meanwhile.
     std::uint64_t index = 0;  ///< In the initiator's list.
     bool differs = false;     ///< Heads were exchanged.
     bool heads_sent = false;
@@ -280,6 +281,7 @@ class Session {
   void on_split(ByteView payload);
 
   void begin();
+  void send_owed_pongs();
   void send_heads(Space& space);
   void update(Space& space, const SpaceSummary& now);
   void apply_peer_heads(Space& space, const std::vector<effect::PeerHead>& logs);
@@ -305,11 +307,12 @@ class Session {
   std::vector<std::pair<Space*, LogName>> peer_logs_;  // by the peer's numbers
   std::uint64_t next_number_ = 0;
   std::size_t in_flight_ = 0;
+  std::size_t loading_ = 0;  ///< Loads that the body owes us: each will put a batch in flight.
   std::size_t received_unstored_ = 0;
   std::size_t appends_open_ = 0;
   std::uint64_t pings_ = 0, pongs_ = 0, pongs_owed_ = 0;
   std::size_t pong_holds_ = 0;
-  ShortHash peer_digest_;
+  ShortHash digest_, peer_digest_;  ///< As the hellos said.
   std::optional<StoreId> peer_store_;
   bool peer_hello_ = false, summaries_ = false, hello_sent_ = false, compared_ = false, level_ = false, closed_ = false;
 };

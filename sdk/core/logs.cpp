@@ -65,11 +65,13 @@ std::vector<std::pair<Position, ShortHash>> Core::locator(SpaceState& space, con
   const auto at = space.log_by_id.find(log_id);
   if (at == space.log_by_id.end()) return out;
   const LogState& log = space.logs.at(at->second);
+  const Position first = log.head.name.starts_after + 1;
+  // Dense, then ever sparser, and the first in any case: two branches of one name agree there, so a split always leads further.
   Position step = 1;
-  for (Position position = log.head.position; position > log.head.name.starts_after; position -= std::min(step, position)) {
+  for (Position position = log.head.position; position >= first; position = std::max(position - std::min(step, position), first)) {
     if (auto hash = hash_at(space, log, position); hash && *hash) out.emplace_back(position, shorten(**hash));
     if (out.size() > 8) step *= 2;
-    if (position <= step) break;
+    if (position == first) break;
   }
   return out;
 }

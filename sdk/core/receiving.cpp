@@ -205,7 +205,8 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
   if (!space.roster->member(name.device) || space.logs.size() >= limits::logs_per_space_max) return stored.refused = Code::no_right, stored;
 
   const Status done = change([&]() -> Status {
-    if (n == 0) { DOORSTEP_ASSIGN(n, begin_log(space, name, segments.front())); }
+    const bool begins = n == 0;
+    if (begins) { DOORSTEP_ASSIGN(n, begin_log(space, name, segments.front())); }
     LogState& log = space.logs.at(n);
     Position position = first;
     for (const auto& bytes : segments) {
@@ -215,6 +216,9 @@ Session::Stored Core::append_segments(SpaceState& space, const LogName& name, Po
       if (stored.refused == Code::ok) { DOORSTEP_ASSIGN(stored.refused, append_segment(space, log, bytes, merged)); }
       if (stored.refused != Code::ok) break;
     }
+    // A name alone does not begin a log: who may only deliver could use up the incarnations of a device, and its work would be refused.
+    if (begins && log.head.position == name.starts_after)
+      return Error(stored.refused == Code::ok ? Code::protocol : stored.refused, "nothing of a log could be stored");
     DOORSTEP_TRY(database_->run("UPDATE log SET position = ?, hash = ?, checked = ? WHERE n = ?",
                                 static_cast<std::int64_t>(log.head.position), log.head.hash, log.checked ? 1 : 0, n));
     return write_digest(space);

@@ -33,7 +33,7 @@ Bytes Core::encode_chunk(const std::vector<NumberedTransaction>& transactions, C
 }
 
 Result<std::vector<NumberedTransaction>> Core::decode_chunk(ByteView bytes, Compressor& compressor) {
-  if (bytes.empty()) return Error(Code::corrupt, "a pending row is empty");
+  if (bytes.empty() || bytes[0] > 1) return Error(Code::corrupt, "a pending row is empty, or packed as this program does not know");
   Bytes plain;
   ByteView rest = bytes.subspan(1);
   if (bytes[0] == 1) {
@@ -45,7 +45,9 @@ Result<std::vector<NumberedTransaction>> Core::decode_chunk(ByteView bytes, Comp
   const auto count = in.get_count(rest.size());
   Counter last = 0;
   for (std::size_t i = 0; i < count && !in.failed(); ++i) {
-    last += in.get_varint();
+    const auto gap = in.get_varint();
+    if (gap == 0 || gap > limits::counter_max - last) in.fail("a counter does not rise");
+    last += gap;
     out.push_back({last, to_bytes(in.get_bytes(limits::transaction_bytes_max))});
   }
   DOORSTEP_TRY(in.finish("pending transactions"));

@@ -7,216 +7,15 @@
 #include <algorithm>
 #include <map>
 
+#include "sync/codec.hpp"
+#include "sync/limits.hpp"
 #include "tests/sync/property.hpp"
+#include "tests/sync/session_body.hpp"
 
 namespace doorstep {
 namespace {
 
-SpaceId space_named(std::uint8_t n) {
-  SpaceId id;
-  id.data.fill(n);
-  return id;
-}
-LogName log_named(std::uint8_t n) {
-  LogName name;
-  name.device.data.fill(n);
-  name.incarnation.data.fill(n);
-  return name;
-}
-Hash chain(const Hash& previous, const Bytes& bytes) { return hash("test/chain", {previous.view(), bytes}); }
-
-struct MemoryLog {
-  LogName name;
-  Hash before;                  // hash at starts_after
-  std::vector<Bytes> segments;  // from starts_after + 1
-  Position head() const { return name.starts_after + segments.size(); }
-  Hash hash_at(Position position) const {
-    Hash out = before;
-    for (Position i = name.starts_after; i < position; ++i) out = chain(out, segments[i - name.starts_after]);
-    return out;
-  }
-};
-
-struct MemorySpace {
-  std::vector<Bytes> roster;
-  std::map<LogId, MemoryLog> logs;
-};
-
-class Body {
- public:
-  Body(std::string name, bool relay) : name_(std::move(name)), relay_(relay) {}
-
-  std::map<SpaceId, MemorySpace> spaces;
-  std::vector<std::string> transcript;
-  std::deque<Bytes> out;
-  std::size_t in_flight_max = 0;
-  int levels = 0, refusals = 0;
-  std::optional<Code> closed;
-  std::vector<std::pair<LogId, Position>> stored;
-  std::vector<std::string> heads_before_sending;
-  std::size_t window = 3u << 20, batch = 512u << 10;
-
-  void write(const SpaceId& space, const LogName& name, Bytes bytes) {
-    auto& log = spaces[space].logs[name.id(space)];
-    log.name = name;
-    log.segments.push_back(std::move(bytes));
-    if (session) {
-      const auto head = LogHead{name, name.id(space), log.head(), log.hash_at(log.head())};
-      session->on_new_segments(space, head, log.head(), {std::make_shared<const Bytes>(log.segments.back())});
-      run();
-    }
-  }
-
-  void connect(bool initiator) {
-    Session::Options options;
-    options.initiator = initiator;
-    if (relay_) options.store = StoreId{};
-    options.window_bytes_max = window;
-    options.batch_bytes = batch;
-    session = std::make_unique<Session>(options);
-    out.clear();
-    closed.reset();
-    session->on_connected();
-    run();
-  }
-  void receive(ByteView message) {
-    session->on_message(message);
-    run();
-  }
-
-  std::unique_ptr<Session> session;
-
-  SpaceSummary summary(const SpaceId& id) const {
-    SpaceSummary out_summary;
-    out_summary.space = id;
-    const auto at = spaces.find(id);
-    if (at == spaces.end()) return out_summary;
-    out_summary.roster_size = at->second.roster.size();
-    out_summary.roster_head = roster_head(at->second);
-    for (const auto& [log_id, log] : at->second.logs) out_summary.logs.push_back({log.name, log_id, log.head(), log.hash_at(log.head())});
-    return out_summary;
-  }
-
- private:
-  static Hash roster_head(const MemorySpace& space) {
-    Hash out_hash;
-    for (const auto& entry : space.roster) out_hash = chain(out_hash, entry);
-    return out_hash;
-  }
-  void run() {
-    for (;;) {
-      auto effects = session->take_effects();
-      if (effects.empty()) return;
-      for (auto& effect : effects) std::visit([this](auto& e) { handle(e); }, effect);
-      in_flight_max = std::max(in_flight_max, session->in_flight());
-    }
-  }
-  void say(const std::string& text) { transcript.push_back(name_ + " " + text); }
-
-  void handle(effect::Send& e) {
-    static const char* names[] = {"?",       "hello",    "spaces",  "heads", "compared", "roster", "log", "segments",     "stored",
-                                  "refused", "proposal", "locator", "split", "ping",     "pong",   "bye", "roster stored"};
-    say(std::string("-> ") + (e.message[0] < 17 ? names[e.message[0]] : "?"));
-    out.push_back(std::move(e.message));
-  }
-  void handle(effect::LoadSummaries&) {
-    std::vector<SpaceSummary> all;
-    for (const auto& [id, space] : spaces) all.push_back(summary(id));
-    session->on_summaries(all);
-  }
-  void handle(effect::LoadRoster& e) {
-    const auto& roster = spaces[e.space].roster;
-    session->on_roster_loaded(e.space, e.from, {roster.begin() + static_cast<std::ptrdiff_t>(e.from), roster.end()});
-  }
-  void handle(effect::LoadSegments& e) {
-    const auto& log = spaces[e.space].logs.at(e.log);
-    std::vector<SharedBytes> segments;
-    if (e.expect && e.after > log.name.starts_after && shorten(log.hash_at(e.after)) != *e.expect)
-      return session->on_segments_loaded(e.space, e.log, e.after, {}, true);
-    std::size_t bytes = 0;
-    for (Position i = std::max(e.after, log.name.starts_after); i < log.head() && bytes < e.bytes_max; ++i) {
-      segments.push_back(std::make_shared<const Bytes>(log.segments[i - log.name.starts_after]));
-      bytes += segments.back()->size();
-    }
-    session->on_segments_loaded(e.space, e.log, std::max(e.after, log.name.starts_after), std::move(segments), false);
-  }
-  void handle(effect::AppendRoster& e) {
-    auto& roster = spaces[e.space].roster;
-    for (std::size_t i = 0; i < e.entries.size(); ++i)
-      if (e.first + i == roster.size()) roster.push_back(e.entries[i]);
-    session->on_roster_stored(e.space, summary(e.space), {});
-  }
-  void handle(effect::AppendSegments& e) {
-    if (e.log.branch && e.log.starts_after != 0) {
-      const auto root = spaces[e.space].logs.find(e.log.root_id(e.space));
-      if (root == spaces[e.space].logs.end() || root->second.head() < e.log.starts_after) {
-        Session::Stored answer;
-        answer.refused = Code::waiting;
-        return session->on_segments_stored(e.space, e.log, answer);
-      }
-    }
-    auto& log = spaces[e.space].logs[e.log.id(e.space)];
-    if (log.segments.empty() && log.name.starts_after == 0) {
-      log.name = e.log;
-      if (e.log.branch && e.log.starts_after != 0) log.before = spaces[e.space].logs.at(e.log.root_id(e.space)).hash_at(e.log.starts_after);
-    }
-    Session::Stored answer;
-    for (std::size_t i = 0; i < e.segments.size(); ++i) {
-      answer.bytes += e.segments[i].size();
-      const auto position = e.first + i;
-      if (position == log.head() + 1)
-        log.segments.push_back(e.segments[i]);
-      else if (position <= log.head() && log.segments[position - 1 - log.name.starts_after] != e.segments[i])
-        answer.refused = Code::conflict;
-    }
-    answer.position = log.head();
-    answer.hash = log.hash_at(log.head());
-    if (relay_) answer.receipt = Signature{};
-    session->on_segments_stored(e.space, e.log, answer);
-  }
-  void handle(effect::PeerHello&) {}
-  void handle(effect::PeerHeads&) { say("heard heads"); }
-  void handle(effect::SpaceReady&) { say("ready"); }
-  void handle(effect::PeerStored& e) { stored.emplace_back(e.log, e.position); }
-  void handle(effect::PeerRefused&) { ++refusals; }
-  void handle(effect::Proposal&) { say("got a proposal"); }
-  void handle(effect::Locate& e) {
-    const auto at = spaces[e.space].logs.find(e.log);
-    Position agrees = 0;
-    if (at != spaces[e.space].logs.end())
-      for (const auto& [position, short_hash] : e.locator)
-        if (position <= at->second.head() && position > agrees && shorten(at->second.hash_at(position)) == short_hash) agrees = position;
-    session->on_located(e.space, e.log, agrees);
-  }
-  void handle(effect::MakeLocator& e) {
-    std::vector<std::pair<Position, ShortHash>> points;
-    const auto& log = spaces[e.space].logs.at(e.log);
-    for (Position p = log.head(); p > log.name.starts_after; --p) points.emplace_back(p, shorten(log.hash_at(p)));
-    session->on_locator(e.space, e.log, points);
-  }
-  void handle(effect::Split& e) {
-    auto& logs = spaces[e.space].logs;
-    auto& log = logs.at(e.log);
-    if (e.position < log.head()) {
-      MemoryLog branch;
-      branch.name = log.name;
-      branch.name.branch = log.hash_at(e.position + 1);
-      branch.name.starts_after = e.position;
-      branch.before = log.hash_at(e.position);
-      const auto cut = static_cast<std::ptrdiff_t>(e.position - log.name.starts_after);
-      branch.segments.assign(log.segments.begin() + cut, log.segments.end());
-      log.segments.resize(static_cast<std::size_t>(cut));
-      const LogId id = branch.name.id(e.space);
-      logs[id] = std::move(branch);
-    }
-    session->on_summary(summary(e.space));
-  }
-  void handle(effect::Level&) { ++levels; }
-  void handle(effect::Close& e) { closed = e.code; }
-
-  std::string name_;
-  bool relay_;
-};
+using namespace session_test;
 
 // Carries messages both ways until nobody speaks, or `cut_after` messages have gone over.
 void carry(Body& a, Body& b, std::size_t cut_after = SIZE_MAX) {
@@ -321,6 +120,86 @@ TEST(SessionTest, NoMoreThanAWindowIsUnacknowledged) {
   }
   EXPECT_GT(phone.in_flight_max, 0u);
   EXPECT_LE(phone.in_flight_max, phone.window + phone.batch);
+}
+
+// Each load brings a batch, so as many as there are logs would be far beyond the window.
+TEST(SessionTest, ManyLogsTogetherStayInTheWindow) {
+  Body phone("phone", false), relay("relay", true);
+  phone.window = 4'000;
+  phone.batch = 1'000;
+  for (Body* body : {&phone, &relay}) body->spaces[village].roster = {{1}};
+  for (std::uint8_t n = 1; n <= 20; ++n)
+    for (std::uint8_t i = 0; i < 10; ++i) phone.write(village, log_named(n), segment(400, i));
+  sync(phone, relay);
+  EXPECT_LE(phone.in_flight_max, phone.window + phone.batch + 400);
+  EXPECT_TRUE(equal_sets(phone, relay, village));
+}
+
+// What changes here after our hello is not what the peer's digest was compared with.
+TEST(SessionTest, AChangeBetweenTheHellosIsSentAndEndsNothing) {
+  for (const bool at_relay : {false, true}) {
+    for (const bool equal_before : {false, true}) {
+      Body phone("phone", false), relay("relay", true);
+      for (Body* body : {&phone, &relay}) body->spaces[village].roster = {{1}};
+      Body& changed = at_relay ? relay : phone;
+      if (!equal_before) (at_relay ? phone : relay).spaces[village].roster.push_back({2});
+      relay.connect(false);
+      phone.connect(true);
+      if (equal_before) {
+        changed.write(village, log_named(1), segment(50, 1));
+      } else {
+        changed.spaces[village].roster.push_back({2});
+        changed.session->on_summary(changed.summary(village));
+        changed.run();
+      }
+      carry(phone, relay);
+      EXPECT_FALSE(phone.closed || relay.closed) << at_relay << equal_before;
+      EXPECT_TRUE(equal_sets(phone, relay, village)) << at_relay << equal_before;
+    }
+  }
+}
+
+TEST(SessionTest, NothingIsSaidBeforeHello) {
+  Body phone("phone", false), relay("relay", true);
+  phone.late = true;  // its summaries take time
+  phone.spaces[village].roster = relay.spaces[village].roster = {{1}};
+  relay.connect(false);
+  phone.connect(true);
+  phone.session->ping();
+  relay.session->ping();
+  relay.run();
+  carry(phone, relay);
+  EXPECT_TRUE(phone.transcript.empty());
+  phone.late = false;
+  phone.answer(0);
+  carry(phone, relay);
+  EXPECT_FALSE(phone.closed || relay.closed);
+  EXPECT_EQ(relay.session->pongs(), 1u);
+}
+
+// Offsets are worked out from it, and stand in transactions that everybody has to be able to read.
+TEST(SessionTest, AHelloOfNoTimeIsRefused) {
+  for (const std::int64_t now_ms : {INT64_MIN, INT64_MAX, limits::time_ms_max}) {
+    Body phone("phone", false);
+    phone.connect(true);
+    Encoder hello;
+    hello.put_u8(1);
+    hello(std::uint8_t{1}, std::uint8_t{1}, std::optional<StoreId>(), DeviceId{}, now_ms, ShortHash{});
+    phone.receive(hello.bytes());
+    EXPECT_EQ(phone.closed, Code::protocol) << now_ms;
+  }
+}
+
+TEST(SessionTest, ALogNamedBeforeTheSpacesIsRefused) {
+  Body phone("phone", false), relay("relay", true);
+  for (std::uint8_t n = 1; n < 3; ++n) relay.spaces[space_named(n)].roster = {{1}};
+  relay.connect(false);
+  phone.connect(true);
+  relay.receive(phone.out.front());
+  Bytes log{6, 1};  // of a space that the list will not name
+  log.resize(2 + 32 + 16 + 2, 0);
+  relay.receive(log);
+  EXPECT_EQ(relay.closed, Code::protocol);
 }
 
 TEST(SessionTest, AnyCutResumesAndNothingIsLost) {
