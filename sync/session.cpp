@@ -31,6 +31,9 @@ enum MessageType : std::uint8_t {
   type_of_tomorrow = 200,  // nobody's: what the simulator's newer builds say
 };
 
+/// By their numbers.
+bool speaks_of_spaces(std::uint8_t type) { return (type >= type_heads && type <= type_split) || type == type_roster_stored; }
+
 struct Hello {
   std::uint8_t version_min = protocol_version, version_max = protocol_version;
   std::optional<StoreId> store;
@@ -249,6 +252,10 @@ Session::Space* Session::find(const SpaceId& space) {
 }
 Session::Space* Session::by_index(std::uint64_t index) { return index < spaces_.size() ? spaces_[index].get() : nullptr; }
 
+bool Session::may_name(const Space& space, const LogId& log) {
+  return space.logs.size() < limits::logs_per_space_max || space.logs.contains(log);
+}
+
 Session::Log& Session::log_of(Space& space, const LogName& name) {
   Log& log = space.logs[name.id(space.mine.space)];
   log.name = name;
@@ -276,6 +283,8 @@ void Session::on_summaries(std::vector<SpaceSummary> summaries) {
     spaces_.push_back(std::move(space));
   }
   summaries_ = true;
+  digest_told_ = hello.digest;
+  told_ = std::move(summaries);
   send(type_hello, encode(hello));
   if (newer_) send(type_of_tomorrow, {});
   hello_sent_ = true;
@@ -294,18 +303,25 @@ void Session::on_hello(ByteView payload) {
 }
 
 void Session::begin() {
-  std::vector<SpaceSummary> summaries;
-  for (const auto& space : spaces_) summaries.push_back(space->mine);
-  if (set_digest(summaries) == peer_digest_) {
+  // Both sides go by what they told each other: by now either may hold more.
+  if (digest_told_ == peer_digest_) {
     // Equal sets in equal order: the indices agree, and the peer's heads are ours.
-    for (auto& space : spaces_) { assume_level(*space); }
-    compared_ = true;
+    for (auto& space : spaces_) assume_level(*space, told_[space->index]);
+    compared();
     return pump();
   }
   if (!options_.initiator) return;
   Spaces list;
-  for (const auto& space : spaces_) list.spaces.push_back({space->mine.space, short_digest(space->mine)});
+  for (auto& space : spaces_) {
+    told_[space->index] = space->mine;
+    list.spaces.push_back({space->mine.space, short_digest(space->mine)});
+  }
   send(type_spaces, encode(list));
+}
+
+void Session::compared() {
+  compared_ = true;
+  told_ = {};
 }
 
 void Session::on_spaces(ByteView payload) {
@@ -322,12 +338,12 @@ void Session::on_spaces(ByteView payload) {
     if (!by_id_.emplace(listed.space, space.get()).second) return fail(Code::protocol);
     spaces_.push_back(std::move(space));
   }
-  compared_ = true;
+  compared();
   for (auto& space : spaces_) {
     if (space->differs) {
       send_heads(*space);
     } else {
-      assume_level(*space);
+      assume_level(*space, space->mine);
     }
   }
   send(type_compared, {});
@@ -336,21 +352,21 @@ void Session::on_spaces(ByteView payload) {
 
 void Session::on_compared() {
   if (!options_.initiator || compared_) return fail(Code::protocol);
-  compared_ = true;
   for (auto& space : spaces_) {
     if (space->differs) continue;  // its heads came, and were answered
-    assume_level(*space);
+    assume_level(*space, told_[space->index]);
   }
+  compared();
   pump();
 }
 
 // The digests agree: the peer's heads are ours, without being sent.
-void Session::assume_level(Space& space) {
+void Session::assume_level(Space& space, const SpaceSummary& told) {
   space.peer_heads = space.heads_sent = true;
-  space.peer_roster = space.peer_roster_stored = space.roster_promised = space.mine.roster_size;
+  space.peer_roster = space.peer_roster_stored = space.roster_promised = told.roster_size;
   std::vector<effect::PeerHead> logs;
-  for (const auto& [id, log] : space.logs)
-    if (log.mine != 0) logs.push_back({id, log.mine, shorten(log.mine_hash), tag_of(log.name.device)});
+  for (const auto& log : told.logs)
+    if (log.position != 0) logs.push_back({log.id, log.position, shorten(log.hash), tag_of(log.name.device)});
   apply_peer_heads(space, logs);
 }
 
@@ -400,6 +416,7 @@ void Session::apply_peer_heads(Space& space, const std::vector<effect::PeerHead>
   }
   for (const auto& theirs : logs) {
     heads.logs.push_back(theirs);
+    if (!may_name(space, theirs.log)) return fail(Code::protocol);
     Log& log = space.logs[theirs.log];
     log.promised = theirs.position;
     if (theirs.position > log.mine) continue;  // they are ahead, and will find out whether ours leads there
@@ -418,6 +435,8 @@ void Session::apply_peer_heads(Space& space, const std::vector<effect::PeerHead>
 
 void Session::update(Space& space, const SpaceSummary& now) {
   space.mine = now;
+  if (!now.readable)  // since it was cut: what is being loaded is never answered
+    for (auto& [id, log] : space.logs) loads_open_ -= std::exchange(log.loading, false) ? 1 : 0;
   std::map<LogId, Position> before;
   for (auto& [id, log] : space.logs) before[id] = std::exchange(log.mine, 0);
   for (const auto& head : now.logs) {
@@ -518,8 +537,10 @@ bool Session::waits_for_parent(const Space& space, const Log& log) {
 bool Session::pump_log(Space& space, const LogId& id, Log& log) {
   if (log.loading || log.splitting || log.refused != Code::ok || log.sent >= log.mine || log.promised > log.mine) return true;
   if (waits_for_parent(space, log)) return true;
-  if (in_flight_ >= options_.window_bytes_max) return false;
+  // Each load that is under way may bring a batch.
+  if (in_flight_ + loads_open_ * options_.batch_bytes >= options_.window_bytes_max && !DOORSTEP_PLANTED(ignore_window)) return false;
   log.loading = true;
+  ++loads_open_;
   std::optional<ShortHash> expect;
   if (log.sent == log.peer && log.peer != 0) expect = log.peer_hash;
   effects_.push_back(effect::LoadSegments{space.mine.space, id, log.next_after(), expect, options_.batch_bytes});
@@ -530,7 +551,7 @@ void Session::on_segments_loaded(const SpaceId& id, const LogId& log_id, Positio
   Space* space = find(id);
   if (closed_ || !space) return;
   Log& log = space->logs[log_id];
-  log.loading = false;
+  loads_open_ -= std::exchange(log.loading, false) ? 1 : 0;
   if (diverged) {
     if (!log.splitting) effects_.push_back(effect::MakeLocator{id, log_id});
     log.splitting = true;
@@ -613,6 +634,8 @@ void Session::on_message(ByteView message) {
   const auto payload = message.subspan(1);
   const auto type = message[0];
   if (!peer_hello_ && type != type_hello && type != type_bye) return fail(Code::protocol);
+  // The initiator's list replaces our spaces: until then there is nothing to refer to.
+  if (!options_.initiator && !compared_ && speaks_of_spaces(type)) return fail(Code::protocol);
   switch (type) {
     case type_hello: return on_hello(payload);
     case type_spaces: return on_spaces(payload);
@@ -703,6 +726,7 @@ void Session::on_segments(ByteView payload) {
   if (in.failed() || append.segments.empty() || received_unstored_ > options_.window_bytes_max + 2 * limits::message_bytes_max)
     return fail(Code::protocol);
   if (!space->mine.appendable) return fail(Code::no_right);
+  if (!may_name(*space, name.id(space->mine.space))) return fail(Code::protocol);
   Log& log = log_of(*space, name);
   log.promised = std::max(log.promised, first + append.segments.size() - 1);
   ++appends_open_;

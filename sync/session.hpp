@@ -284,7 +284,8 @@ class Session {
   void update(Space& space, const SpaceSummary& now);
   void apply_peer_heads(Space& space, const std::vector<effect::PeerHead>& logs);
   void split(Space& space, const LogId& log, Position position, bool tell);
-  void assume_level(Space& space);
+  void compared();
+  void assume_level(Space& space, const SpaceSummary& told);
   std::pair<Space*, Log*> log_by_number(std::uint64_t number);
   bool roster_level(const Space& space) const;
   void pump();
@@ -295,6 +296,8 @@ class Session {
   void check_level();
   Space* find(const SpaceId& space);
   Space* by_index(std::uint64_t index);
+  /// The peer names a log: there is a bound to how many.
+  static bool may_name(const Space& space, const LogId& log);
   Log& log_of(Space& space, const LogName& name);
 
   Options options_;
@@ -306,10 +309,11 @@ class Session {
   std::uint64_t next_number_ = 0;
   std::size_t in_flight_ = 0;
   std::size_t received_unstored_ = 0;
-  std::size_t appends_open_ = 0;
+  std::size_t appends_open_ = 0, loads_open_ = 0;
   std::uint64_t pings_ = 0, pongs_ = 0, pongs_owed_ = 0;
   std::size_t pong_holds_ = 0;
-  ShortHash peer_digest_;
+  std::vector<SpaceSummary> told_;  // what we said that we have, until the sets are compared
+  ShortHash digest_told_, peer_digest_;
   std::optional<StoreId> peer_store_;
   bool peer_hello_ = false, summaries_ = false, hello_sent_ = false, compared_ = false, level_ = false, closed_ = false;
 };
