@@ -31,6 +31,9 @@ enum MessageType : std::uint8_t {
   type_of_tomorrow = 200,  // nobody's: what the simulator's newer builds say
 };
 
+/// What a map keeps around each of its elements.
+constexpr std::size_t around_node_bytes = 64;
+
 /// By their numbers.
 bool speaks_of_spaces(std::uint8_t type) { return (type >= type_heads && type <= type_split) || type == type_roster_stored; }
 
@@ -252,8 +255,10 @@ Session::Space* Session::find(const SpaceId& space) {
 }
 Session::Space* Session::by_index(std::uint64_t index) { return index < spaces_.size() ? spaces_[index].get() : nullptr; }
 
-bool Session::may_name(const Space& space, const LogId& log) {
-  return space.logs.size() < limits::logs_per_space_max || space.logs.contains(log);
+bool Session::name_log(const Space& space, const LogId& log) {
+  if (space.logs.contains(log)) return true;
+  named_bytes_ += sizeof(Log) + sizeof(LogId) + around_node_bytes;
+  return space.logs.size() < limits::logs_per_space_max;
 }
 
 Session::Log& Session::log_of(Space& space, const LogName& name) {
@@ -332,6 +337,7 @@ void Session::on_spaces(ByteView payload) {
   for (const auto& listed : list->spaces) {
     const auto at = std::find_if(known.begin(), known.end(), [&](const auto& space) { return space && space->mine.space == listed.space; });
     auto space = at != known.end() ? std::move(*at) : std::make_unique<Space>();
+    named_bytes_ += sizeof(Space) + 4 * around_node_bytes;
     space->mine.space = listed.space;
     space->index = spaces_.size();
     space->differs = at == known.end() || short_digest(space->mine) != listed.digest;
@@ -416,7 +422,7 @@ void Session::apply_peer_heads(Space& space, const std::vector<effect::PeerHead>
   }
   for (const auto& theirs : logs) {
     heads.logs.push_back(theirs);
-    if (!may_name(space, theirs.log)) return fail(Code::protocol);
+    if (!name_log(space, theirs.log)) return fail(Code::protocol);
     Log& log = space.logs[theirs.log];
     log.promised = theirs.position;
     if (theirs.position > log.mine) continue;  // they are ahead, and will find out whether ours leads there
@@ -707,6 +713,7 @@ void Session::on_log(ByteView payload) {
   Space* space = message ? by_index(message->space) : nullptr;
   if (!space || peer_logs_.size() >= limits::logs_per_space_max * 4) return fail(Code::protocol);
   peer_logs_.emplace_back(space, message->name);
+  named_bytes_ += 2 * sizeof(peer_logs_.back());
 }
 
 void Session::on_segments(ByteView payload) {
@@ -726,7 +733,7 @@ void Session::on_segments(ByteView payload) {
   if (in.failed() || append.segments.empty() || received_unstored_ > options_.window_bytes_max + 2 * limits::message_bytes_max)
     return fail(Code::protocol);
   if (!space->mine.appendable) return fail(Code::no_right);
-  if (!may_name(*space, name.id(space->mine.space))) return fail(Code::protocol);
+  if (!name_log(*space, name.id(space->mine.space))) return fail(Code::protocol);
   Log& log = log_of(*space, name);
   log.promised = std::max(log.promised, first + append.segments.size() - 1);
   ++appends_open_;
@@ -786,10 +793,10 @@ void Session::on_stored(ByteView payload) {
   if (message->position > log->mine) return;  // the log was split meanwhile
   log->peer = std::max(log->peer, message->position);
   log->peer_hash.reset();
-  while (!log->unacknowledged.empty() && log->unacknowledged.front().first <= message->position) {
-    in_flight_ -= log->unacknowledged.front().second;
-    log->unacknowledged.pop_front();
-  }
+  auto& waiting = log->unacknowledged;
+  auto left = waiting.begin();
+  for (; left != waiting.end() && left->first <= message->position; ++left) in_flight_ -= left->second;
+  waiting.erase(waiting.begin(), left);
   effect::PeerStored stored{space->mine.space, log->name.id(space->mine.space), message->position, {}};
   if (message->receipt && peer_store_) stored.receipt = Receipt{*peer_store_, *message->receipt};
   effects_.push_back(std::move(stored));
