@@ -19,9 +19,10 @@ struct Config {
   std::uint64_t stranger_bytes_max = 8u << 20;      ///< Of rosters that one of them may hand in.
   std::uint64_t out_queue_bytes_max = 512u << 10;   ///< Of one connection; above it nothing is read from it or loaded for it.
   std::uint64_t worker_queue_bytes_max = 8u << 20;  ///< Waiting to be written; above it nobody is read from.
-  std::uint64_t memory_bytes_max = 512u << 20;      ///< Of all queues and buffers; above 90 % nobody new is let in.
-  std::uint64_t space_bytes_max = 0;                ///< Quota of segments of a space; 0: none.
-  std::uint64_t authority_bytes_max = 0;            ///< Quota of segments of all spaces of an authority; 0: none.
+  std::uint64_t memory_bytes_max =
+      512u << 20;                         ///< Of all queues and buffers; above 90 % nobody new is let in, and whoever holds most goes.
+  std::uint64_t space_bytes_max = 0;      ///< Quota of segments of a space; 0: none.
+  std::uint64_t authority_bytes_max = 0;  ///< Quota of segments of all spaces of an authority; 0: none.
 
   std::uint64_t handshake_ms = 15'000;
   std::uint64_t stranger_ms = 60'000;       ///< Until it has handed in a roster that makes it a member.

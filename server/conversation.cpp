@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "sync/lab.hpp"
+
 namespace doorstep::relay {
 
 namespace {
@@ -12,6 +14,7 @@ namespace {
 constexpr std::size_t seal_ahead_bytes = 128u << 10;  // the channel's output moves to the out queue from here on
 constexpr std::size_t roster_load_bytes = 512u << 10;
 constexpr std::size_t splits_max = 64, proposals_max = 64;  // of one session
+constexpr std::size_t jobs_open_max = 64;
 constexpr std::int64_t linger_ms = 2000;
 constexpr std::int64_t watch_ms_max = 5000;
 
@@ -50,10 +53,11 @@ void Conversation::tick() {
 bool Conversation::overdue(std::int64_t now) {
   if (!out_.empty() && now - written_at_ > signed_ms(config_.write_stall_ms)) return true;
   if (stage_ == Stage::closing) {
-    // The peer may read what we said, or end first; a slow one has as long as it takes what is written.
-    return out_.empty() && now - std::max(closing_at_, written_at_) > linger_ms;
+    // The peer may read what we said, or end first; a slow one has as long as one that stalls, for it is counted nowhere any more.
+    if (out_.empty()) return now - std::max(closing_at_, written_at_) > linger_ms;
+    return now - closing_at_ > signed_ms(config_.write_stall_ms);
   }
-  if (stage_ == Stage::handshake) return now - accepted_at_ > signed_ms(config_.handshake_ms);
+  if (stage_ == Stage::handshake) return now - accepted_at_ > signed_ms(config_.handshake_ms) && !DOORSTEP_PLANTED(no_handshake_deadline);
   if (message_began_at_ != 0) {
     const auto took = now - message_began_at_ - signed_ms(config_.progress_ms);
     if (took > 0 && static_cast<std::uint64_t>(took) * config_.progress_bytes_per_s > message_bytes_ * 1000) {
@@ -84,11 +88,11 @@ bool Conversation::overdue(std::int64_t now) {
 
 // ---- Reading -----------------------------------------------------------------------------------------------------------
 
-bool Conversation::over_bound() const { return out_bytes_ > config_.out_queue_bytes_max; }
+bool Conversation::over_bound() const { return out_bytes_ > config_.out_queue_bytes_max && !DOORSTEP_PLANTED(unbounded_out_queue); }
 
 bool Conversation::held_back() {
   if (stage_ == Stage::closing || stage_ == Stage::gone) return false;  // what comes is thrown away
-  if (draining_ || over_bound() || !deferred_appends_.empty()) return true;
+  if (draining_ || over_bound() || jobs_open_ > jobs_open_max || !deferred_appends_.empty()) return true;
   if (!hub_.crowded()) return false;
   hub_.wait_for_room(id_);
   return id_ != 0;  // who has not entered yet has nothing at the worker
@@ -190,20 +194,25 @@ void Conversation::carry_out(Effect effect) {
   if (const auto* ready = std::get_if<effect::SpaceReady>(&effect)) {
     if (!hub_.standing(ready->space, *this).sequencer) return;
     session_->hold_pongs();  // a desk that only looks in must not leave before it has them
-    return hub_.submit(id_, job::LoadProposals{ready->space});
+    return submit(job::LoadProposals{ready->space});
   }
   if (const auto* proposal = std::get_if<effect::Proposal>(&effect)) return propose(*proposal);
   if (auto* locate = std::get_if<effect::Locate>(&effect)) {
-    if (may_compare(locate->space)) hub_.submit(id_, job::Locate{locate->space, locate->log, std::move(locate->locator)});
+    if (may_compare(locate->space)) submit(job::Locate{locate->space, locate->log, std::move(locate->locator)});
     return;
   }
   if (const auto* make = std::get_if<effect::MakeLocator>(&effect)) {
-    if (may_compare(make->space)) hub_.submit(id_, job::MakeLocator{make->space, make->log});
+    if (may_compare(make->space)) submit(job::MakeLocator{make->space, make->log});
     return;
   }
   if (const auto* forked = std::get_if<effect::Split>(&effect)) return split(*forked);
   if (const auto* closing = std::get_if<effect::Close>(&effect)) return close(closing->code, "session");
   if (std::holds_alternative<effect::Level>(effect)) spdlog::debug("event=level device={}", name());
+}
+
+void Conversation::submit(decltype(Job::what) what) {
+  ++jobs_open_;
+  hub_.submit(id_, std::move(what));
 }
 
 void Conversation::send(ByteView message) {
@@ -224,8 +233,7 @@ void Conversation::append_roster(effect::AppendRoster append) {
     for (const auto& entry : append.entries) stranger_bytes_ += entry.size();
     if (stranger_bytes_ > config_.stranger_bytes_max) return close(Code::too_large, "stranger");
   }
-  ++jobs_open_;
-  hub_.submit(id_, job::AppendRoster{append.space, append.first, std::move(append.entries)});
+  submit(job::AppendRoster{append.space, append.first, std::move(append.entries)});
 }
 
 void Conversation::append_segments(effect::AppendSegments append) {
@@ -233,20 +241,19 @@ void Conversation::append_segments(effect::AppendSegments append) {
   job::AppendSegments job{key_, append.space, append.log, append.first, {}};
   job.segments.reserve(append.segments.size());
   for (auto& segment : append.segments) job.segments.push_back(std::make_shared<const Bytes>(std::move(segment)));
-  ++jobs_open_;
-  hub_.submit(id_, std::move(job));
+  submit(std::move(job));
 }
 
 void Conversation::load(effect::LoadSegments load) {
   if (over_bound()) return deferred_loads_.push_back(std::move(load));
   if (!hub_.standing(load.space, *this).readable) return;  // it was cut meanwhile: never answered
-  hub_.submit(id_, job::LoadSegments{load.space, load.log, load.after, load.expect, load.bytes_max});
+  submit(job::LoadSegments{load.space, load.log, load.after, load.expect, load.bytes_max});
 }
 
 void Conversation::load(effect::LoadRoster load) {
   if (over_bound()) return deferred_loads_.push_back(std::move(load));
   if (!hub_.standing(load.space, *this).known) return;
-  hub_.submit(id_, job::LoadRoster{load.space, load.from, roster_load_bytes});
+  submit(job::LoadRoster{load.space, load.from, roster_load_bytes});
 }
 
 bool Conversation::may_compare(const SpaceId& space) {
@@ -260,15 +267,13 @@ void Conversation::split(const effect::Split& split) {
   if (++splits_ > splits_max) return close(Code::protocol, "splits");
   spdlog::warn("event=fork device={} space={} log={} position={}", name(), split.space.hex().substr(0, 8), split.log.hex().substr(0, 8),
                split.position);
-  ++jobs_open_;
-  hub_.submit(id_, job::Split{split.space, split.log, split.position});
+  submit(job::Split{split.space, split.log, split.position});
 }
 
 void Conversation::propose(const effect::Proposal& proposal) {
   if (++proposals_ > proposals_max || !hub_.standing(proposal.space, *this).known) return close(Code::no_right, "proposals");
-  ++jobs_open_;
   session_->hold_pongs();
-  hub_.submit(id_, job::PutProposal{proposal.space, {key_, invite_, hub_.is_member(key_)}, proposal.bytes});
+  submit(job::PutProposal{proposal.space, {key_, invite_, hub_.is_member(key_)}, proposal.bytes});
 }
 
 void Conversation::run_deferred() {
@@ -287,13 +292,14 @@ void Conversation::run_deferred() {
 // ---- Answers from the worker -------------------------------------------------------------------------------------------
 
 void Conversation::on_answer(Answer answer) {
+  --jobs_open_;
   if (stage_ == Stage::session) std::visit([this](auto& done) { answered(done); }, answer.what);
   if (stage_ == Stage::session) run_effects();
-  if (draining_) drain();
+  if (draining_) return drain();
+  if (jobs_open_ == jobs_open_max) on_room();
 }
 
 void Conversation::answered(done::SegmentsAppended& done) {
-  --jobs_open_;
   if (done.stored.refused != Code::ok)
     spdlog::warn("event=refused device={} space={} author={} code={} why=\"{}\"", name(), done.space.hex().substr(0, 8),
                  done.name.device.hex().substr(0, 8), code_name(done.stored.refused), done.why);
@@ -301,7 +307,6 @@ void Conversation::answered(done::SegmentsAppended& done) {
 }
 
 void Conversation::answered(done::RosterAppended& done) {
-  --jobs_open_;
   if (!done.status)
     spdlog::warn("event=roster_refused device={} space={} code={} why=\"{}\"", name(), done.space.hex().substr(0, 8),
                  code_name(done.status.code()), done.status.error().message());
@@ -319,13 +324,11 @@ void Conversation::check_stranger() {
 }
 
 void Conversation::answered(done::Splitted& done) {
-  --jobs_open_;
   if (done.failed != Code::ok) return close(done.failed, "split");
   session_->on_summary(hub_.summary(done.space, *this));
 }
 
 void Conversation::answered(done::ProposalPut& done) {
-  --jobs_open_;
   session_->release_pongs();
   if (done.status) return;
   spdlog::warn("event=proposal_refused device={} code={} why=\"{}\"", name(), code_name(done.status.code()), done.status.error().message());
@@ -380,19 +383,26 @@ void Conversation::on_room() {
   if (stage_ != Stage::gone && !held_back()) body_.may_read();
 }
 
+void Conversation::on_too_much() {
+  spdlog::warn("event=closing device={} code={} why=memory", name(), code_name(Code::busy));
+  gone();
+}
+
 // ---- Writing and ending ------------------------------------------------------------------------------------------------
 
 void Conversation::flush() {
+  if (stage_ == Stage::gone) return;
   if (channel_.output_bytes() != 0) {
     if (out_.empty()) written_at_ = now();
     out_.push_back(channel_.take_output());
     out_bytes_ += out_.back().size();
   }
-  const auto more = out_bytes_ - accounted_;
+  const auto holds = out_bytes_ + (session_ ? session_->named_bytes() : 0);
+  const auto more = holds - accounted_;
   if (more == 0) return;
-  hub_.account(static_cast<std::int64_t>(more));
-  accounted_ = out_bytes_;
+  accounted_ = holds;
   body_.may_write();
+  hub_.account(static_cast<std::int64_t>(more));
 }
 
 void Conversation::wrote(std::size_t bytes) {
@@ -426,6 +436,7 @@ void Conversation::close(Code code, const char* why) {
   deferred_loads_.clear();
   deferred_appends_.clear();
   hub_.leave(std::exchange(id_, 0));
+  if (over_bound()) return gone();  // it would not read a goodbye either
   channel_.close(code);
   flush();
   body_.may_read();  // and throw away
@@ -447,6 +458,7 @@ void Conversation::abort() { gone(); }
 void Conversation::gone() {
   if (stage_ == Stage::gone) return;
   if (stage_ != Stage::closing) close(Code::ok, "gone");
+  if (stage_ == Stage::gone) return;
   stage_ = Stage::gone;
   hub_.account(-static_cast<std::int64_t>(accounted_));
   accounted_ = 0;

