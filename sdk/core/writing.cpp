@@ -130,7 +130,8 @@ bool size_fits(const Value& value) {
 
 void Write::Data::begin() {
   // The random step keeps two lives of one store from ever giving two operations the same dot (ids.hpp).
-  if (!std::exchange(space.jumped, true) && space.last_counter != 0) {
+  // Also from nothing: a store may have gone back to before its first write.
+  if (!std::exchange(space.jumped, true)) {
     std::array<std::uint8_t, 5> step;
     core.random().fill(step);
     Counter jump = 0;

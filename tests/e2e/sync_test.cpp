@@ -182,6 +182,26 @@ TEST_F(SyncTest, ARestoredStoreLosesNothingAndDoublesNothing) {
   for (const auto& id : {first, second, third, fourth}) ASSERT_OK(desk_->get(village_, id));
 }
 
+TEST_F(SyncTest, AStoreRestoredToBeforeItsFirstWriteDoesNotMeetItself) {
+  std::optional<Replica> phone(make("lan", clock_a_));
+  join(*phone, "兰");
+  phone.reset();
+  std::filesystem::copy(directory_ / "lan", directory_ / "backup", std::filesystem::copy_options::recursive);
+  phone.emplace(open("lan", clock_a_));
+  const RecordId first = put_person(*phone, village_, 1);
+  sync_now(*phone);
+  phone.reset();
+  std::filesystem::remove_all(directory_ / "lan");
+  std::filesystem::rename(directory_ / "backup", directory_ / "lan");
+  phone.emplace(open("lan", clock_a_));
+  const RecordId second = put_person(*phone, village_, 2);
+  sync_now(*phone);
+  sync_now(*desk_);
+  sync_now(*phone);
+  expect_level({&*desk_, &*phone});
+  for (const auto& id : {first, second}) ASSERT_OK(desk_->get(village_, id));
+}
+
 TEST_F(SyncTest, ACloneThatDoesNotKnowItForksAndBothBranchesAreKept) {
   Replica lan = make("lan", clock_a_);
   join(lan, "兰");
