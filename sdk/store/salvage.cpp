@@ -137,6 +137,7 @@ struct Salvage::State {
   Versions recovered;  // as SQLite's recovery sees the WAL
   Versions behind;     // of records behind one that does not open: recovery would cut them off
   DatabaseDamage damage;
+  std::size_t pages_to_read = 0;
 };
 
 // ---- Which version of a page is the newest
@@ -207,7 +208,9 @@ bool Salvage::State::open_page(std::uint32_t number, const Versions* newer, Page
 void Salvage::State::count_pages() {
   Page page;
   if (damage.pages == 0 && open_page(1, nullptr, page)) damage.pages = static_cast<std::size_t>(big_endian(page.data() + 28, 4));
-  if (damage.pages == 0) damage.pages = static_cast<std::size_t>((main.size() + page_bytes - 1) / page_bytes);
+  const auto in_file = static_cast<std::size_t>((main.size() + page_bytes - 1) / page_bytes);
+  if (damage.pages == 0) damage.pages = in_file;
+  pages_to_read = std::max(damage.pages, in_file);  // page 1 may be older than the others
   for (std::uint32_t number = 1; number <= damage.pages; ++number)
     if (number != lock_page && !open_page(number, nullptr, page)) ++damage.pages_damaged;
 }
@@ -285,7 +288,7 @@ bool Salvage::State::payload_of(const Page& page, std::size_t at, bool index, co
   cell = cell.subspan(at);
   std::uint64_t size = 0, row = 0;
   auto used = get_varint(cell, size);
-  if (used == 0 || size > std::uint64_t{damage.pages + behind.size()} * usable) return false;
+  if (used == 0 || size > std::uint64_t{pages_to_read + behind.size()} * usable) return false;
   cell = cell.subspan(used);
   if (!index) {
     if ((used = get_varint(cell, row)) == 0) return false;
@@ -351,7 +354,7 @@ Result<Salvage> Salvage::open(const StoreDirectory& directory, const DatabaseKey
 }
 
 Status Salvage::each_row(const std::function<Status(const SalvagedRow&)>& take, const std::function<void()>& page) {
-  for (std::uint32_t number = 1; number <= state_->damage.pages; ++number) {
+  for (std::uint32_t number = 1; number <= state_->pages_to_read; ++number) {
     DOORSTEP_TRY(state_->rows_of(number, nullptr, take));
     if (page) page();
   }

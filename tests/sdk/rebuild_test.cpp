@@ -362,6 +362,62 @@ TEST_F(RebuildTest, PagesOfTwoTimesAreRebuiltAsWhatTheyHold) {
   EXPECT_GT(rebuilt, 3u);
 }
 
+TEST_F(RebuildTest, FilesCutAtAndBesideEveryKindOfBoundaryAndPagesOfAnotherStore) {
+  {
+    Replica replica = open();  // opened and dead: a WAL beside the database
+    for (const char* value : {"2", "3"}) ASSERT_OK(set_field(replica, village_, pending_[0], "self_care", std::string(value)));
+    std::filesystem::copy(directory_ / "store", directory_ / "whole");
+  }
+  const auto other_options = cheap_options(directory_ / "other", &clock_);
+  {
+    auto other = Replica::create(other_options, passphrase);
+    ASSERT_OK(other);
+    ASSERT_OK(other->found({.name = "柳树村", .role = "town_clerk", .label = "吴"}));
+  }
+  const Bytes other = read_file(directory_ / "other/main.db");
+  const Bytes main = read_file(directory_ / "whole/main.db"), log = read_file(directory_ / "whole/main.db-wal");
+  ASSERT_GT(log.size(), wal_header_record_bytes + 3 * slot_bytes);
+  struct Case {
+    std::string what;
+    Bytes main, log;
+  };
+  std::vector<Case> cases;
+  const auto cut = [](const Bytes& bytes, std::size_t size) {
+    return Bytes(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+  };
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, page_bytes - 1, page_bytes, page_bytes + 1, main.size() / 2,
+                                 main.size() - page_bytes, main.size() - 1})
+    cases.push_back({"main.db of " + std::to_string(size), cut(main, size), log});
+  for (const std::size_t boundary :
+       {std::size_t{1}, wal_header_record_bytes, wal_header_record_bytes + slot_bytes, log.size() - slot_bytes})
+    for (const std::size_t size : {boundary - 1, boundary, boundary + 1})
+      cases.push_back({"main.db-wal of " + std::to_string(size), main, cut(log, size)});
+  cases.push_back({"another store's page", main, log});
+  std::copy_n(other.begin() + 3 * page_bytes, page_bytes, cases.back().main.begin() + 3 * page_bytes);
+  cases.push_back({"another store's database", other, {}});
+  cases.push_back({"frames in each other's place", main, log});
+  const auto first = cases.back().log.begin() + wal_header_record_bytes;
+  std::swap_ranges(first, first + slot_bytes, first + slot_bytes);
+  cases.push_back({"a log of garbage", main, Bytes(log.size(), 0x5a)});
+  for (const auto& each : cases) {
+    SCOPED_TRACE(each.what);
+    std::filesystem::remove_all(directory_ / "store");
+    std::filesystem::copy(directory_ / "whole", directory_ / "store");
+    write_file(file("main.db"), each.main);
+    write_file(file("main.db-wal"), each.log);
+    const auto report = Replica::rebuild(options(), passphrase);
+    // What is cut off at the end of a log looks as a power cut does, and is one.
+    if (!report) { EXPECT_EQ(report.code(), Code::invalid_argument) << report.error().message(); }
+    if (report) { EXPECT_TRUE(read_file(file(report->kept + "/main.db")) == each.main); }
+    // And the last page of the database may have its newest version in the log.
+    if (each.main.size() <= main.size() / 2 || each.what.starts_with("another")) { EXPECT_TRUE(report.ok()); }
+    Replica replica = open();
+    ASSERT_OK(replica.verify());
+    EXPECT_EQ(replica.space(village_)->name, "石桥村");
+    put_person(replica, village_, 26);
+  }
+}
+
 // ---- The write-ahead log -------------------------------------------------------------------------------------------------------
 
 TEST_F(RebuildTest, WhatStandsOnlyInTheLogComesBackAlsoFromBehindADamagedRecord) {
