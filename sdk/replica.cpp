@@ -32,7 +32,7 @@ SpaceInfo info_of(Core& core, const SpaceState& space) {
   info.sequencer = space.roster->sequencer() == core.device();
   info.roster_size = space.roster->size();
   info.members = space.roster->members().size();
-  info.relays = space.roster->relays();
+  info.relays = space.relays();
   return info;
 }
 
@@ -50,6 +50,9 @@ Result<Replica> Replica::create(const ReplicaOptions& options, std::string_view 
 Result<Replica> Replica::open(const ReplicaOptions& options, std::string_view passphrase) {
   DOORSTEP_ASSIGN(auto core, Core::open(options, passphrase, nullptr));
   return Replica(std::move(core));
+}
+Result<RebuildReport> Replica::rebuild(const ReplicaOptions& options, std::string_view passphrase, const RebuildOptions& how) {
+  return Core::rebuild(options, passphrase, how);
 }
 Result<Replica> Replica::open_with_key(const ReplicaOptions& options, const SymmetricKey& key) {
   DOORSTEP_ASSIGN(auto core, Core::open(options, {}, &key));
@@ -309,6 +312,10 @@ Result<std::vector<QuarantineInfo>> Replica::quarantine(const SpaceId& id) {
           counts[rows.column_int(0)] += static_cast<std::size_t>(rows.column_int(1));
         }
       }
+    // What a rebuild saved from behind a gap waits for what stands before it.
+    DOORSTEP_ASSIGN(const std::int64_t behind_gap,
+                    core_->database().query_int("SELECT count(*) FROM salvaged WHERE space = ? AND log <> x''", space.n));
+    if (behind_gap != 0) counts[static_cast<std::int64_t>(Reason::missing_parent)] += static_cast<std::size_t>(behind_gap);
     std::vector<QuarantineInfo> out;
     for (const auto& [reason, count] : counts) out.push_back({reason_name(static_cast<Reason>(reason)), count});
     return out;

@@ -1,4 +1,8 @@
 // One store: making it, its passphrase, and what can be said about it without showing a record.
+#include <unistd.h>
+
+#include <cstdio>
+
 #include <CLI/CLI.hpp>
 
 #include "examples/cli/commands.hpp"
@@ -91,6 +95,79 @@ Runner define_verify(CLI::App&, Language) {
     DOORSTEP_TRY(replica.verify([&](std::size_t done, std::size_t) { checked = done; }));
     DOORSTEP_TRY(app.print(Json().add("verified", true).add("checked", checked),
                            std::string(app.say({"校验通过：", "verified, items checked: "})) + std::to_string(checked)));
+    return 0;
+  };
+}
+
+namespace {
+
+std::string rebuild_text(const RebuildReport& report, Language language) {
+  const bool zh = language == Language::zh;
+  std::string out;
+  const auto line = [&](std::size_t count, Text text, bool always = false) {
+    if (count == 0 && !always) return;
+    out += (out.empty() ? "" : "\n") + std::to_string(count) + (zh ? "　" : "  ") + std::string(text.in(language));
+  };
+  if (report.finished_earlier) out += zh ? "上次没有做完的重建，现在完成了。" : "A rebuild that was interrupted is finished now.";
+  if (report.vault_restored)
+    out += zh ? "已恢复密钥文件的上一份（vault.prev）。" : "The copy of the vault before this one (vault.prev) is restored.";
+  if (report.pages == 0) return out;
+  line(report.pages_damaged, {"页损坏", "pages damaged"}, true);
+  line(report.log_records_lost, {"条日志记录损坏", "records of the write-ahead log damaged"});
+  line(report.spaces, {"个空间", "spaces"});
+  line(report.segments, {"个数据段已放回", "segments are back"}, true);
+  line(report.segments_waiting + report.roster_entries_waiting, {"个等同步补齐前面的内容", "wait for what stands before them: sync"});
+  line(report.segments_unnamed, {"个数据段不知属于谁，没有放回；中继上有", "segments of unknown logs left behind: the relay has them"});
+  line(report.transactions_unsent, {"条未上传的操作已保住", "unsent transactions saved"}, true);
+  line(report.rows_unreadable, {"处未上传的内容缺了一部分，没有放回", "unsent pieces of which a part is lost"});
+  line(report.drafts, {"份草稿", "drafts"});
+  if (!report.kept.empty()) out += (zh ? "\n损坏的原文件在 " : "\nThe damaged files are kept in ") + report.kept;
+  return out;
+}
+
+}  // namespace
+
+Runner define_rebuild(CLI::App& command, Language language) {
+  struct Arguments {
+    bool restore_vault = false, quiet = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  command.add_flag("--restore-vault", arguments->restore_vault,
+                   help(language, {"密钥文件也损坏时，用上一份（可能缺最近的改动）",
+                                   "if the vault is damaged too, take the copy before it (it may lack what was changed last)"}));
+  command.add_flag("--quiet", arguments->quiet, help(language, {"不显示进度", "no progress"}));
+  return [arguments](App& app) -> Result<int> {
+    const Options& options = app.options();
+    if (options.store.empty()) return Error(Code::invalid_argument, "which store? give --store DIR or set DOORSTEP_STORE");
+    DOORSTEP_ASSIGN(const Passphrase passphrase, read_passphrase(options.passphrase_file, {"口令", "passphrase"}, false, app.language()));
+    RebuildOptions how;
+    how.restore_vault = arguments->restore_vault;
+    const bool shown = !arguments->quiet && isatty(STDERR_FILENO) != 0;
+    if (shown)
+      how.progress = [&](std::size_t done, std::size_t total) {
+        std::fprintf(stderr, "\r\033[K%s %zu / %zu", std::string(app.say({"重建", "rebuilding"})).c_str(), done, total);
+      };
+    const auto report = Replica::rebuild(app.replica_options(), passphrase.reveal(), how);
+    if (shown) std::fputc('\n', stderr);
+    if (!report) return report.error();
+    DOORSTEP_TRY(app.print(Json()
+                               .add("vault_restored", report->vault_restored)
+                               .add("finished_earlier", report->finished_earlier)
+                               .add("kept", report->kept)
+                               .add("pages", report->pages)
+                               .add("pages_damaged", report->pages_damaged)
+                               .add("log_records_lost", report->log_records_lost)
+                               .add("spaces", report->spaces)
+                               .add("roster_entries", report->roster_entries)
+                               .add("roster_entries_waiting", report->roster_entries_waiting)
+                               .add("segments", report->segments)
+                               .add("segments_waiting", report->segments_waiting)
+                               .add("segments_unnamed", report->segments_unnamed)
+                               .add("transactions_unsent", report->transactions_unsent)
+                               .add("rows_unreadable", report->rows_unreadable)
+                               .add("drafts", report->drafts),
+                           rebuild_text(*report, app.language())));
+    app.hint({"现在请同步（sync）：其余内容从中继补回。", "Now sync: the rest comes back from the relay."});
     return 0;
   };
 }

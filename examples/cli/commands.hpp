@@ -22,6 +22,7 @@ Runner define_pending(CLI::App& command, Language language);
 Runner define_digest(CLI::App& command, Language language);
 Runner define_verify(CLI::App& command, Language language);
 Runner define_quarantine(CLI::App& command, Language language);
+Runner define_rebuild(CLI::App& command, Language language);
 // cmd_space.cpp
 Runner define_authority(CLI::App& command, Language language);
 Runner define_space_found(CLI::App& command, Language language);

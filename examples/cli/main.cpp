@@ -44,6 +44,7 @@ constexpr std::array table{
     Command{"", "pending", {"还没有送到的内容", "what has no receipt yet"}, define_pending},
     Command{"", "digest", {"状态摘要：相同即内容相同", "the state digest: equal for equal states"}, define_digest},
     Command{"", "verify", {"全面校验数据", "re-check everything stored"}, define_verify},
+    Command{"", "rebuild", {"数据损坏后，用读得出的内容重建", "after damage: make the store anew from what can be read"}, define_rebuild},
     Command{"", "quarantine", {"暂存待查的内容及原因", "what cannot be merged now, and why"}, define_quarantine},
     Command{"", "demo-data", {"生成虚构的一个村的数据", "make the data of an invented village"}, define_demo_data},
 };

@@ -55,7 +55,7 @@ std::string_view meaning(Code code, Language language) {
       case Code::locked: return {"已锁定，请先解锁", "locked"};
       case Code::busy: return {"另一个程序正在使用这个数据目录，请先关闭它", "another process has the store open; close it first"};
       case Code::corrupt:
-        return {"数据校验不通过；没有改动任何内容，请保留原文件并联系支持", "stored data fails its check; nothing was changed"};
+        return {"数据校验不通过；没有改动任何内容，可用 rebuild 重建", "stored data fails its check; nothing was changed"};
       case Code::full: return {"磁盘已满；没有写入一半的内容，已保存的都还在", "the disk is full; what was saved is still there"};
       case Code::io: return {"读写文件失败", "the system refused a file operation"};
       case Code::unreachable:

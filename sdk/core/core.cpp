@@ -9,7 +9,7 @@ namespace doorstep {
 
 namespace {
 
-// What the vault seals: the device's and, on a desk that founded spaces, the authority's keys. And what stands outside it.
+// What the vault seals: the device's and, on a desk that founded spaces, the authority's keys.
 struct VaultSecrets {
   Bytes identity_seed, sealing, authority_seed;
   template <class Archive>
@@ -17,14 +17,6 @@ struct VaultSecrets {
     archive(bounded<32>(identity_seed), bounded<32>(sealing), bounded<32>(authority_seed));
   }
   ~VaultSecrets() { wipe(identity_seed), wipe(sealing), wipe(authority_seed); }
-};
-struct VaultPlain {
-  Bytes transport;
-  template <class Archive>
-  void serialize(Archive& archive) {
-    archive(bounded<32>(transport));
-  }
-  ~VaultPlain() { wipe(transport); }
 };
 
 RightsTable rights_table_of(const Schema& schema) {
@@ -65,7 +57,7 @@ Result<std::shared_ptr<Core>> Core::create(const ReplicaOptions& options, std::s
   VaultPlain plain;
   plain.transport = to_bytes(make_transport_key_pair(*core->random_).secret_key.reveal());
   Bytes sealed = encode(secrets);
-  const Bytes outside = encode(plain);
+  const Bytes outside = encode_vault_plain(plain);
   DOORSTEP_ASSIGN(Vault vault,
                   Vault::create(core->directory_, {view(passphrase), {}}, sealed, outside, *core->random_, options.passphrase_cost));
   wipe(sealed);
@@ -81,6 +73,7 @@ Result<std::shared_ptr<Core>> Core::create(const ReplicaOptions& options, std::s
 Result<std::shared_ptr<Core>> Core::open(const ReplicaOptions& options, std::string_view passphrase, const SymmetricKey* key) {
   std::shared_ptr<Core> core(new Core(options));
   DOORSTEP_ASSIGN(core->directory_, core->acquire_directory());
+  DOORSTEP_TRY(core->finish_rebuild());
   DOORSTEP_ASSIGN(Vault vault, Vault::load(core->directory_, *core->random_));
   core->vault_ = std::move(vault);
   DOORSTEP_TRY(key ? core->vault_->open_with_key(*key) : core->vault_->unlock({view(passphrase), {}}));
@@ -106,7 +99,7 @@ DatabaseOptions Core::database_options() const {
 Status Core::load_secrets() {
   DOORSTEP_ASSIGN(const ByteView sealed, vault_->secrets());
   DOORSTEP_ASSIGN(const VaultSecrets secrets, decode<VaultSecrets>(sealed, "vault secrets"));
-  DOORSTEP_ASSIGN(const VaultPlain plain, decode<VaultPlain>(vault_->plain(), "vault plain section"));
+  DOORSTEP_ASSIGN(const VaultPlain plain, decode_vault_plain(vault_->plain()));
   if (secrets.identity_seed.size() != 32 || secrets.sealing.size() != 32 || plain.transport.size() != 32)
     return Error(Code::corrupt, "the vault's keys are incomplete");
   identity_ = identity_key_pair_from_seed(std::span<const std::uint8_t, 32>(secrets.identity_seed));
@@ -116,7 +109,7 @@ Status Core::load_secrets() {
   sealing_->secret_key = SealingSecretKey(std::span<const std::uint8_t, 32>(secrets.sealing));
   transport_ = transport_key_pair_from_secret(std::span<const std::uint8_t, 32>(plain.transport));
   device_keys_ = certify_device(*identity_, sealing_->public_key, transport_->public_key);
-  return {};
+  return load_known_spaces(plain.spaces);
 }
 
 Result<DeviceId> Core::authority() {
@@ -139,7 +132,10 @@ Status Core::open_database() {
   database_ = std::move(opened);
   Status loaded = database_->migrate(store_migrations());
   if (loaded) loaded = load_all();
-  if (!loaded) database_.reset();
+  if (!loaded)
+    database_.reset();
+  else
+    remember_spaces();
   return loaded;
 }
 
@@ -159,7 +155,7 @@ Status Core::load_all() {
   }
   std::vector<SpaceState> found;
   {
-    DOORSTEP_ASSIGN(Statement rows, database_->prepare("SELECT n, id, name, invitation, label, own_log, fresh_log FROM space"));
+    DOORSTEP_ASSIGN(Statement rows, database_->prepare("SELECT n, id, name, invitation, label, own_log, fresh_log, rebuilt FROM space"));
     for (;;) {
       DOORSTEP_ASSIGN(const bool row, rows.step());
       if (!row) break;
@@ -171,6 +167,9 @@ Status Core::load_all() {
       space.label = rows.column_text(4);
       space.own_log = rows.column_int(5);
       space.fresh_log = rows.column_int(6) != 0;
+      space.rebuilt = rows.column_int(7) != 0;
+      for (const auto& known : known_spaces_)
+        if (known.id == space.id) space.known_relays = known.relays;
       found.push_back(std::move(space));
     }
   }
@@ -269,7 +268,11 @@ Status Core::change(const std::function<Status()>& body) {
   DOORSTEP_ASSIGN(DatabaseTransaction transaction, DatabaseTransaction::begin(*database_));
   Status done = body();
   if (done) done = transaction.commit();
-  if (done) return {};
+  if (done) {
+    if (std::exchange(spaces_changed_, false)) remember_spaces();
+    return {};
+  }
+  spaces_changed_ = false;
   transaction.rollback();
   changed_.clear();
   // What memory holds may be ahead of the tables now. The error of the change is the one to tell.
@@ -330,8 +333,9 @@ Status Core::unlock(std::string_view passphrase) {
 
 Status Core::insert_space(SpaceState& space) {
   if (spaces_.size() >= static_cast<std::size_t>(space_number_max)) return Error(Code::full, "this store holds as many spaces as it can");
-  DOORSTEP_TRY(database_->run("INSERT INTO space(id, name, invitation, label, own_log, fresh_log) VALUES(?, ?, ?, ?, 0, 0)", space.id,
-                              space.name, space.invitation, space.label));
+  DOORSTEP_TRY(
+      database_->run("INSERT INTO space(n, id, name, invitation, label, own_log, fresh_log) VALUES(nullif(?, 0), ?, ?, ?, ?, 0, 0)",
+                     space.n, space.id, space.name, space.invitation, space.label));
   space.n = database_->last_insert_row_id();
   DOORSTEP_TRY(database_->run("INSERT INTO state_digest(space, lanes, covered) VALUES(?, ?, x'')", space.n, space.digest.state()));
   return {};
@@ -362,6 +366,7 @@ Result<SpaceId> Core::found(const Replica::FoundOptions& options) {
   space.roster = std::move(founding.roster);
   space.roster_changed(device(), *sealing_);
   spaces_.emplace(id, std::move(space));
+  remember_spaces();
   ++roster_serial;
   return id;
 }
@@ -388,12 +393,17 @@ Result<std::vector<SpaceId>> Core::join(std::string_view uri, std::string_view l
     const SpaceId id = space.id;
     spaces_.emplace(id, std::move(space));
   }
+  remember_spaces();
   ++roster_serial;
   return joined;
 }
 
 Status Core::append_own_entry(SpaceState& space, ByteView entry) {
+  // Two entries at one position would be a fork of the roster, which nobody can mend: first what a relay has of it must be here.
+  if (space.seen_roster_size > space.roster->size() || (space.rebuilt && !space.relays().empty()))
+    return Error(Code::waiting, "a relay may have a longer roster than this store: sync first, then try again");
   DOORSTEP_TRY(change([&]() -> Status {
+    spaces_changed_ = true;
     DOORSTEP_TRY(space.roster->append(entry));
     DOORSTEP_TRY(database_->run("INSERT INTO roster(space, position, entry) VALUES(?, ?, ?)", space.n,
                                 static_cast<std::int64_t>(space.roster->size() - 1), entry));

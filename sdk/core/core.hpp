@@ -12,12 +12,15 @@
 //   counters.cpp  one counter, one transaction
 //   logs.cpp      logs as the session asks for them
 //   reading.cpp   views, queries, history, conflicts
+//   rebuild.cpp   a new database from what is left of a damaged one
+//   salvaged.cpp  what a rebuild saved and sync has to make room for; what the vault remembers of the spaces
 #pragma once
 
 #include <deque>
 #include <functional>
 #include <set>
 
+#include "sdk/core/known_spaces.hpp"
 #include "sdk/core/space_state.hpp"
 #include "sdk/driver/system_clock.hpp"
 #include "sdk/driver/turn.hpp"
@@ -74,10 +77,22 @@ struct Observer {
   std::function<void(const std::vector<RecordId>&)> changed;
 };
 
+/// A run of our own transactions that is in no segment, as a row of `pending`.
+struct PendingRun {
+  Counter first = 0, last = 0;
+  std::size_t transactions = 0;
+  std::int64_t oldest_ms = 0;
+  Bytes refers, bytes;
+};
+
+class Salvage;
+
 class Core : public std::enable_shared_from_this<Core> {
  public:
   static Result<std::shared_ptr<Core>> create(const ReplicaOptions& options, std::string_view passphrase);
   static Result<std::shared_ptr<Core>> open(const ReplicaOptions& options, std::string_view passphrase, const SymmetricKey* key);
+  /// rebuild.cpp. Opens nothing: whoever wants the store opens it afterwards.
+  static Result<RebuildReport> rebuild(const ReplicaOptions& options, std::string_view passphrase, const RebuildOptions& how);
   ~Core();
 
   Turn mutex;
@@ -89,6 +104,10 @@ class Core : public std::enable_shared_from_this<Core> {
   Status require_open() const;
   Result<SpaceState*> space(const SpaceId& id);
   std::map<SpaceId, SpaceState>& spaces() { return spaces_; }
+  /// A member, as far as is known here: also of a space whose roster got lost.
+  bool belongs_to(const SpaceState& space) const {
+    return space.roster && space.roster->member(device()) ? true : space.invitation.empty();
+  }
   Result<DeviceId> authority();
   Result<SpaceId> found(const Replica::FoundOptions& options);
   Result<std::vector<SpaceId>> join(std::string_view uri, std::string_view label, std::string_view name);
@@ -184,6 +203,12 @@ class Core : public std::enable_shared_from_this<Core> {
   Status store_proposal(SpaceState& space, ByteView proposal);
   void clock_checked(const TransportPublicKey& peer, std::int64_t offset_ms);
 
+  // salvaged.cpp
+  /// Puts in what waits in `salvaged` and can be placed by now. `placed` is told of each segment.
+  Status place_salvaged(const SpaceId& id, const std::function<void()>& placed = {});
+  /// Everything that a relay has of the space is here: a rebuilt space goes on as any other. True if something changed.
+  Result<bool> settle(const SpaceId& id);
+
   // writing.cpp
   Result<Replica::Saved> transact(SpaceState& space, const std::function<Status(Write&)>& body);
   TimeClaim claim_time();
@@ -225,6 +250,27 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<std::int64_t> next_row(SpaceState& space, KindId kind);
   Status delete_record(SpaceState& space, StoredRecord& stored);
 
+  // rebuild.cpp
+  Status load_vault(std::string_view passphrase, const RebuildOptions& how, RebuildReport& report);
+  Result<bool> finish_rebuild(std::string* kept = nullptr);
+  Result<Salvage> look_for_damage(const RebuildOptions& how);
+  Status build(Salvage& salvage, const RebuildOptions& how, RebuildReport& report);
+  Status fill(Salvage& salvage, const RebuildOptions& how, RebuildReport& report);
+  bool readable(const SpaceState& space, const PendingRun& run);
+
+  // salvaged.cpp
+  Status load_known_spaces(ByteView sealed);
+  /// Brings the vault's list of spaces up to date. Best effort: the next change or opening tries again.
+  void remember_spaces();
+  std::vector<KnownSpace> spaces_to_remember() const;
+  Status place_salvaged_roster(const SpaceId& id);
+  Status place_salvaged_log(const SpaceId& id, const LogName& name, const std::function<void()>& placed);
+  Status reseal_salvaged(SpaceState& space);
+  Result<std::optional<SegmentContent>> open_salvaged(SpaceState& space, const LogName& name, Position position, ByteView previous,
+                                                      ByteView bytes);
+  Status add_pending(SpaceState& space, std::vector<PendingRun> runs);
+  Result<std::vector<PendingRun>> not_here_yet(SpaceState& space, std::vector<PendingRun> runs, std::set<Counter>& held);
+
   // logs.cpp
   Status split_off(SpaceState& space, LogState& log, Position position);
   Status refer_to_branch(SpaceState& space, LogNumber log, LogNumber branch);
@@ -245,7 +291,9 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<LogNumber> begin_log(SpaceState& space, const LogName& name, ByteView first_segment);
   Status insert_log(SpaceState& space, LogState& log);
   /// `checked`: a clock check that counts stands in the log before it.
-  Status insert_segment(std::int64_t row, const Hash& hash, std::size_t transactions, Reason reason, bool checked, ByteView bytes);
+  /// `previous`: of segments that were sealed here.
+  Status insert_segment(std::int64_t row, const Hash& hash, std::size_t transactions, Reason reason, bool checked, ByteView bytes,
+                        const Hash* previous = nullptr);
   Result<SegmentContent> read_segment(SpaceState& space, const SegmentPlace& place, const SegmentHead& head, Reason* reason);
   Result<Code> append_segment(SpaceState& space, LogState& log, const Bytes& bytes, std::size_t* merged);
   Result<bool> take_in(SpaceState& space, const LogState& log, std::int64_t row, const Hash& hash, const SegmentContent& content,
@@ -319,6 +367,12 @@ class Core : public std::enable_shared_from_this<Core> {
   };
   std::optional<Check> check_;
   Status load_check();
+
+  // What the vault keeps of the spaces, and as it was last written.
+  std::vector<KnownSpace> known_spaces_;
+  Bytes known_encoded_;
+  bool spaces_changed_ = false;  ///< In this change: relays, or a log of ours.
+  bool rebuilding_ = false;      ///< The database is not the store's yet: the vault keeps what belongs to that one.
 
   std::map<SpaceId, std::map<RecordId, KindId>> changed_;
   bool work_ = false;

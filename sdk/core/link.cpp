@@ -59,6 +59,8 @@ class Link::Body {
   SpaceSummary summary(SpaceState& space) const;
   SpaceState* space(const SpaceId& id);
   void become_ready(SpaceState& space);
+  void settle();
+  void ask_for_receipt(const SpaceState& space, const LogState& log, Position position);
   std::size_t without_receipt(SpaceState& space) const;
   void count_to_send();
   void offer_fresh();
@@ -99,8 +101,8 @@ Result<Link> Link::start(Replica& replica, const RelayAddress& relay, As as) {
   std::set<SpaceId> waiting;
   for (auto& [id, space] : core->spaces()) {
     if (!space.invitation.empty()) waiting.insert(id);
-    if (space.roster && space.roster->member(core->device())) {
-      if (names(space.roster->relays(), relay.key)) spaces.push_back(id);
+    if (core->belongs_to(space)) {
+      if (names(space.relays(), relay.key)) spaces.push_back(id);
     } else if (!invitation && !space.invitation.empty() && as != As::member) {
       auto parsed = Invitation::from_uri(space.invitation);
       if (!parsed || !names(parsed->relays, relay.key)) continue;
@@ -246,7 +248,7 @@ bool Link::Body::outdated() {
   return std::any_of(core_->spaces().begin(), core_->spaces().end(), [&](const auto& each) {
     const auto& [id, state] = each;
     if (std::find(spaces_.begin(), spaces_.end(), id) != spaces_.end()) return false;
-    if (state.roster && state.roster->member(core_->device())) return names(state.roster->relays(), relay_.key);
+    if (core_->belongs_to(state)) return names(state.relays(), relay_.key);
     if (state.invitation.empty() || (waiting_.contains(id) && !late)) return false;
     const auto invitation = Invitation::from_uri(state.invitation);
     return invitation && names(invitation->relays, relay_.key);
@@ -406,8 +408,7 @@ void Link::Body::handle(effect::PeerHeads& e) {
       regressed = regressed || n == state->own_log;
       continue;
     }
-    auto receipted = core_->database().query_int("SELECT position FROM receipt WHERE log = ?", n);
-    if ((receipted ? static_cast<Position>(*receipted) : 0) < position) session_.resend(e.space, log.head.id, position - 1);
+    ask_for_receipt(*state, log, position);
   }
   if (!went_back) return;
   warn(
@@ -418,9 +419,16 @@ void Link::Body::handle(effect::PeerHeads& e) {
   if (Status fell = core_->own_log_regressed(*state); !fell) failure_ = fell.error();
 }
 
+// Of our own log, which the peer has up to `position`: what it has, it acknowledges again.
+void Link::Body::ask_for_receipt(const SpaceState& state, const LogState& log, Position position) {
+  auto receipted = core_->database().query_int("SELECT position FROM receipt WHERE log = ?", log.n);
+  if ((receipted ? static_cast<Position>(*receipted) : 0) < position) session_.resend(state.id, log.head.id, position - 1);
+}
+
 void Link::Body::become_ready(SpaceState& state) {
   if (ready_.insert(state.id).second) ++core_->live[state.id];
   count_to_send();
+  if (state.rebuilt) return;  // until everything that the relay has is here: settle()
   if (!state.waits_for(core_->device()).empty()) {
     warn("“" + state.name + "”: waits for " + state.waits_for(core_->device()));
     return;
@@ -501,7 +509,27 @@ void Link::Body::handle(effect::Split& e) {
 
 void Link::Body::handle(effect::Level&) {
   level_ = true;
+  settle();
   ask_for_proposals();
+}
+
+// What a rebuild could not place waits for this moment: everything that the relay has is here.
+void Link::Body::settle() {
+  if (joining_) return;
+  for (const auto& id : spaces_) {
+    if (!space(id)) continue;
+    const auto settled = core_->settle(id);
+    if (!settled) {
+      failure_ = settled.error();
+      return session_.close(settled.code());
+    }
+    if (!*settled) continue;
+    SpaceState* const state = space(id);
+    session_.on_summary(summary(*state));
+    for (const auto& [n, log] : state->logs)
+      if (log.head.name.device == core_->device()) ask_for_receipt(*state, log, log.head.position);
+    become_ready(*state);
+  }
 }
 
 // Being level says nothing about proposals, which the relay stores and loads behind our backs. Whoever made one, and the sequencer,

@@ -65,6 +65,7 @@ Result<std::size_t> Core::append_roster(SpaceState& space, Position first, const
     const auto table_before = space.roster ? space.roster->rights_table() : std::nullopt;
     for (std::size_t i = 0; i < entries.size(); ++i) DOORSTEP_TRY(store_entry(space, id, first + i, entries[i], &added));
     if (added == 0) return {};
+    spaces_changed_ = true;
     space.roster_changed(device(), *sealing_);
     if (!before.contains(device()) && space.roster->member(device())) {
       DOORSTEP_TRY(readmit_pending(space));
@@ -184,11 +185,17 @@ Status Core::insert_log(SpaceState& space, LogState& log) {
   return {};
 }
 
-Status Core::insert_segment(std::int64_t row, const Hash& hash, std::size_t transactions, Reason reason, bool checked, ByteView bytes) {
-  DOORSTEP_ASSIGN(Statement insert,
-                  database_->prepare("INSERT INTO segment(n, hash, transactions, reason, checked, bytes) VALUES(?, ?, ?, ?, ?, ?)"));
+Status Core::insert_segment(std::int64_t row, const Hash& hash, std::size_t transactions, Reason reason, bool checked, ByteView bytes,
+                            const Hash* previous) {
+  DOORSTEP_ASSIGN(
+      Statement insert,
+      database_->prepare("INSERT INTO segment(n, hash, transactions, reason, checked, bytes, previous) VALUES(?, ?, ?, ?, ?, ?, ?)"));
   insert.bind(1, row).bind(2, hash).bind(3, static_cast<std::int64_t>(transactions)).bind(4, static_cast<int>(reason));
   insert.bind(5, checked ? 1 : 0).bind_borrowed(6, bytes);
+  if (previous)
+    insert.bind(7, *previous);
+  else
+    insert.bind(7, nullptr);
   return insert.run();
 }
 

@@ -79,6 +79,7 @@ Result<LogNumber> Core::ensure_own_log(SpaceState& space) {
   DOORSTEP_TRY(database_->run("UPDATE space SET own_log = ?, fresh_log = 0 WHERE n = ?", log.n, space.n));
   space.own_log = log.n;
   space.fresh_log = false;
+  spaces_changed_ = true;
   if (check_) check_->logged.erase(space.id);  // it stands in the old log
   return log.n;
 }
@@ -142,7 +143,7 @@ Status Core::seal_pending(SpaceState& space) {
     const auto row = segment_row(own, place.position);
     // We are judged as anybody else: our right to append may have gone meanwhile.
     const Reason reason = judge(space, log, place.position);
-    DOORSTEP_TRY(insert_segment(row, segment.hash, batch.content.transactions.size(), reason, log.checked, segment.bytes));
+    DOORSTEP_TRY(insert_segment(row, segment.hash, batch.content.transactions.size(), reason, log.checked, segment.bytes, &place.previous));
     log.head.position = place.position;
     log.head.hash = segment.hash;
     DOORSTEP_TRY(claim_own(space, log, row, batch.content, batch.ranges));

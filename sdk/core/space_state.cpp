@@ -73,6 +73,10 @@ std::string SpaceState::label_of(const DeviceId& device) const {
   return at->second;
 }
 
+const std::vector<RelayAddress>& SpaceState::relays() const {
+  return roster && !(rebuilt && !known_relays.empty()) ? roster->relays() : known_relays;
+}
+
 SpaceSummary SpaceState::summary() const {
   SpaceSummary out;
   out.space = id;
@@ -86,6 +90,7 @@ SpaceSummary SpaceState::summary() const {
 
 std::string SpaceState::waits_for(const DeviceId& self) const {
   if (roster_fork) return "roster fork";
+  if (rebuilt && !relays().empty()) return "rebuild";
   if (!roster || !roster->member(self)) return "admission";
   if (keys.newest() != roster->newest_epoch()) return "keys";
   if (seen_roster_size > roster->size()) return "roster";

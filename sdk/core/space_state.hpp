@@ -44,6 +44,8 @@ class SpaceState {
   std::string label;
   LogNumber own_log = 0;
   bool fresh_log = false;
+  bool rebuilt = false;                    ///< Made anew from what was left of a damaged store, and not level with a relay since.
+  std::vector<RelayAddress> known_relays;  ///< The vault's, for a space whose roster is not here, or not whole.
 
   std::optional<Roster> roster;  ///< Empty until the first contact after join().
   Keyring keys;
@@ -68,6 +70,8 @@ class SpaceState {
   std::uint8_t rights(const DeviceId& device, const LogId& log, Position position, KindId kind) const;
   std::string role_of(const DeviceId& device) const;  ///< Its present role; empty if unknown.
   std::string label_of(const DeviceId& device) const;
+  /// Where the space is at home.
+  const std::vector<RelayAddress>& relays() const;
   SpaceSummary summary() const;
   /// Why nothing can be sealed; empty if it can.
   std::string waits_for(const DeviceId& self) const;

@@ -56,7 +56,19 @@ CREATE TABLE proposal(space INTEGER, hash BLOB, bytes BLOB NOT NULL, PRIMARY KEY
 CREATE TABLE reference(log BLOB, position INTEGER, segment INTEGER, hash BLOB, PRIMARY KEY(log, position, segment, hash)) WITHOUT ROWID;
 )sql";
 
-constexpr Migration steps[] = {{version_1, nullptr}};
+constexpr std::string_view version_2 = R"sql(
+-- 1: made anew by a rebuild and not level with a relay since: nothing is sealed, and no roster entry made.
+ALTER TABLE space ADD COLUMN rebuilt INTEGER NOT NULL DEFAULT 0;
+-- The hash of the segment before, in segments that were sealed here: each can be opened alone. In others NULL.
+ALTER TABLE segment ADD COLUMN previous BLOB;
+-- What a rebuild saved from behind a gap, until sync has filled it: segments (`name`: how their log is named), and under an empty
+-- `log` entries of the roster.
+CREATE TABLE salvaged(space INTEGER, log BLOB, position INTEGER, name BLOB NOT NULL, previous BLOB, bytes BLOB NOT NULL,
+  PRIMARY KEY(space, log, position)) WITHOUT ROWID;
+)sql";
+
+// A rebuild knows rows by their shape (rebuild.cpp): a new table or column that it has to save needs a line there.
+constexpr Migration steps[] = {{version_1, nullptr}, {version_2, nullptr}};
 
 }  // namespace
 

@@ -263,8 +263,7 @@ Result<std::vector<RelayAddress>> relays_of(Replica& replica) {
     if (at == out.end()) out.push_back(relay);
   };
   for (const auto& [id, space] : core->spaces()) {
-    if (space.roster)
-      for (const auto& relay : space.roster->relays()) add(relay);
+    for (const auto& relay : space.relays()) add(relay);
     if (!space.invitation.empty())
       if (auto invitation = Invitation::from_uri(space.invitation))
         for (const auto& relay : invitation->relays) add(relay);

@@ -64,8 +64,7 @@ Code code_of(int rc) {
 
 const char* advice(Code code) {
   switch (code) {
-    case Code::corrupt:
-      return ". The database is damaged; nothing was changed. Keep its files, and restore from a backup or from the relay";
+    case Code::corrupt: return ". The database is damaged; nothing was changed. Keep its files, and rebuild the store (Replica::rebuild)";
     case Code::full: return ". Nothing was saved by this step; free some space and try again";
     case Code::io: return ". The operating system refused; check the disk and the rights of the store's directory";
     case Code::busy: return ". Another program has the database open; close it there and try again";
@@ -271,7 +270,7 @@ Status Connection::look_for_poison(int rc) {
   if (kind == SealedVfs::Poison::bad_seal)
     poison_ = Error(Code::corrupt, vfs_->poison_place() +
                                        " is damaged, was changed by somebody, or belongs to another vault. Nothing was "
-                                       "changed. Close the store, keep its files, and restore from a backup or from the relay");
+                                       "changed. Close the store, keep its files, and rebuild it (Replica::rebuild)");
   else if (failed_sync)
     poison_ = Error(Code::io,
                     "the disk could not confirm what was written (fsync failed), so the last change may or may not be there. "
@@ -488,8 +487,8 @@ Result<Database> Database::open(std::shared_ptr<StoreDirectory> directory, const
     return Error(Code::not_found, "there is no database at " + file + ": it was never made, or somebody removed it");
   if (!size.ok()) return size.error();
   if (*size < page_bytes)
-    return Error(Code::corrupt, file + " has been cut to " + std::to_string(*size) +
-                                    " bytes. Keep the store's files, and restore from a backup or from the relay");
+    return Error(Code::corrupt,
+                 file + " has been cut to " + std::to_string(*size) + " bytes. Keep the store's files, and rebuild it (Replica::rebuild)");
   auto connection = std::make_unique<detail::Connection>(std::move(directory), options);
   DOORSTEP_TRY(connection->open(key, random));
   return Database(std::move(connection));
@@ -552,7 +551,7 @@ Status check_with(Database& database, std::string_view sql) {
   const std::string finding(row ? statement.column_text(0) : "no answer");
   if (finding == "ok") return {};
   if (const Error* poison = database.poison()) return *poison;
-  return Error(Code::corrupt, "the database is inconsistent: " + finding + ". Keep its files, and restore from a backup or from the relay");
+  return Error(Code::corrupt, "the database is inconsistent: " + finding + ". Keep its files, and rebuild the store (Replica::rebuild)");
 }
 
 }  // namespace

@@ -260,7 +260,9 @@ Result<Vault> Vault::load(std::shared_ptr<StoreDirectory> directory, Random& ran
   if (!content.ok() && (content.code() == Code::too_large || content.code() == Code::corrupt)) {
     std::string sentence = content.error().message();
     if (copy == VaultCopy::current && read(VaultCopy::previous).ok())
-      sentence += ". The copy before it (vault.prev) is whole and can be restored; it may lack what was changed last";
+      sentence +=
+          ". The copy before it (vault.prev) is whole and can be restored (RebuildOptions::restore_vault); it may lack what was changed "
+          "last";
     return Error(Code::corrupt, sentence);
   }
   if (content.code() == Code::not_found)

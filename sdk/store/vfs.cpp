@@ -14,12 +14,7 @@ namespace doorstep {
 
 namespace {
 
-constexpr std::size_t wal_header_bytes = 32;
-constexpr std::size_t frame_header_bytes = 24;
 constexpr std::size_t frame_bytes = frame_header_bytes + page_bytes;
-constexpr std::size_t wal_header_record_bytes = wal_header_bytes + seal_bytes;
-constexpr std::size_t frame_header_record_bytes = frame_header_bytes + seal_bytes;
-constexpr std::size_t slot_bytes = frame_header_record_bytes + page_bytes;
 constexpr std::size_t waiting_records_max = 16;
 constexpr std::size_t database_header_bytes = 100;
 

@@ -18,6 +18,13 @@ inline constexpr std::size_t seal_bytes = sizeof(Nonce::data) + aead_tag_bytes; 
 inline constexpr std::size_t page_plain_bytes = page_bytes - seal_bytes;
 static_assert(seal_bytes == 40);
 
+// The WAL: what SQLite writes, and the records that stand for it on the disk.
+inline constexpr std::size_t wal_header_bytes = 32;
+inline constexpr std::size_t frame_header_bytes = 24;
+inline constexpr std::size_t wal_header_record_bytes = wal_header_bytes + seal_bytes;
+inline constexpr std::size_t frame_header_record_bytes = frame_header_bytes + seal_bytes;
+inline constexpr std::size_t slot_bytes = frame_header_record_bytes + page_bytes;
+
 /// What an associated-data string says a record is.
 enum class RecordKind : std::uint8_t { page = 'D', wal_header = 'H', frame_header = 'F', frame_page = 'P' };
 

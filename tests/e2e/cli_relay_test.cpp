@@ -135,6 +135,37 @@ TEST_F(CliRelayTest, AClockYearsOffIsToldAndRefusesNothing) {
   EXPECT_EQ(phone.text({"digest"}), desk_->text({"digest"}));
 }
 
+TEST_F(CliRelayTest, ADamagedPhoneIsRebuiltAndTheRelayBringsTheRest) {
+  const Device phone = join_phone("phone", "兰");
+  const std::string sent = phone.text({"put", "person", "--json", person_json("陈桂兰")});
+  phone.text({"sync", "--quiet"});
+  phone.error({"rebuild"}, usage);  // it is whole
+  const std::filesystem::path database = std::filesystem::path(phone.folder()) / "main.db";
+  const std::string zeros(std::filesystem::file_size(database), '\0');
+  write_file(database, zeros);
+  EXPECT_EQ(phone.error({"list", "person"}, corrupt)["code"], "corrupt");
+  const auto report = phone.values({"rebuild"});
+  ASSERT_EQ(report.size(), 1u);
+  EXPECT_EQ(report[0]["spaces"], 1);
+  EXPECT_EQ(report[0]["kept"], "damaged-1");
+  EXPECT_EQ(report[0]["pages_damaged"], report[0]["pages"]);
+  EXPECT_EQ(read_file(std::filesystem::path(phone.folder()) / "damaged-1" / "main.db"), zeros);
+  EXPECT_EQ(phone.values({"space", "list"})[0]["waits_for"], "rebuild");
+  phone.text({"sync", "--quiet"});
+  EXPECT_EQ(phone.text({"get", sent, "--field", "name"}), "陈桂兰");
+  EXPECT_EQ(phone.values({"space", "list"})[0]["waits_for"], "");
+  phone.text({"verify"});
+  phone.text({"put", "person", "--json", person_json("王小明")});
+  phone.text({"sync", "--quiet"});
+  desk_->text({"sync", "--quiet"});
+  EXPECT_EQ(phone.text({"digest"}), desk_->text({"digest"}));
+  // The first page cut off, told to a person.
+  write_file(database, read_file(database).substr(1));
+  const Finished told = phone.run({"--lang", "zh", "rebuild"});
+  EXPECT_EQ(told.code, ok);
+  EXPECT_THAT(told.out, HasSubstr("损坏的原文件在 damaged-2"));
+}
+
 TEST_F(CliRelayTest, AMemberMayNotAdmitOrInvite) {
   const Device phone = join_phone("phone", "兰");
   phone.error({"invite"}, no_right);

@@ -14,7 +14,7 @@ TEST_F(CliTest, HelpNamesEveryCommandAndTheExitCodes) {
   EXPECT_EQ(help.code, ok);
   for (const char* command : {"init", "authority", "space",  "invite", "join",       "admit",     "applicants", "schema",
                               "put",  "draft",     "import", "get",    "list",       "history",   "conflicts",  "resolve",
-                              "sync", "pending",   "digest", "verify", "quarantine", "demo-data", "passphrase"})
+                              "sync", "pending",   "digest", "verify", "quarantine", "demo-data", "passphrase", "rebuild"})
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command)) << command;
   EXPECT_THAT(help.out, HasSubstr("Exit codes:"));
   EXPECT_THAT(run({"doorstep", "--lang", "zh", "--help"}).out, HasSubstr("退出码"));

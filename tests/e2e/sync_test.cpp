@@ -8,38 +8,11 @@
 #include <nlohmann/json.hpp>
 
 #include "sdk/core/core.hpp"
-#include "server/relay.hpp"
-#include "server/store/sqlite_store.hpp"
+#include "tests/e2e/running_relay.hpp"
 #include "tests/sdk/replica_fixture.hpp"
 
 namespace doorstep {
 namespace {
-
-class RunningRelay {
- public:
-  RunningRelay(const std::string& directory, const std::vector<DeviceId>& authorities, std::uint16_t port = 0) : directory_(directory) {
-    if (!std::filesystem::exists(directory)) {
-      SystemRandom random;
-      const Status made = relay::SqliteStore::create(directory, authorities, false, random);
-      EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().message());
-    }
-    auto store = relay::SqliteStore::open(directory, relay::SqliteStore::Mode::serve);
-    EXPECT_TRUE(store.ok()) << (store.ok() ? "" : store.error().message());
-    relay::Relay::Options options;
-    options.config.listen = "127.0.0.1:" + std::to_string(port);
-    options.config.log_level = "error";
-    auto started = relay::Relay::start(std::move(*store), options);
-    EXPECT_TRUE(started.ok()) << (started.ok() ? "" : started.error().message());
-    relay_ = std::move(*started);
-  }
-  RelayAddress address() const { return {relay_->transport_key(), {"127.0.0.1:" + std::to_string(relay_->port())}}; }
-  std::string where() const { return "127.0.0.1:" + std::to_string(relay_->port()); }
-  relay::Relay& operator*() { return *relay_; }
-
- private:
-  std::string directory_;
-  std::unique_ptr<relay::Relay> relay_;
-};
 
 class SyncTest : public testing::Test {
  protected:
@@ -207,6 +180,26 @@ TEST_F(SyncTest, ARestoredStoreLosesNothingAndDoublesNothing) {
   expect_level({&*desk_, &*phone});
   EXPECT_EQ(*desk_->count(village_, "person"), 4u);
   for (const auto& id : {first, second, third, fourth}) ASSERT_OK(desk_->get(village_, id));
+}
+
+TEST_F(SyncTest, AStoreRestoredToBeforeItsFirstWriteDoesNotMeetItself) {
+  std::optional<Replica> phone(make("lan", clock_a_));
+  join(*phone, "兰");
+  phone.reset();
+  std::filesystem::copy(directory_ / "lan", directory_ / "backup", std::filesystem::copy_options::recursive);
+  phone.emplace(open("lan", clock_a_));
+  const RecordId first = put_person(*phone, village_, 1);
+  sync_now(*phone);
+  phone.reset();
+  std::filesystem::remove_all(directory_ / "lan");
+  std::filesystem::rename(directory_ / "backup", directory_ / "lan");
+  phone.emplace(open("lan", clock_a_));
+  const RecordId second = put_person(*phone, village_, 2);
+  sync_now(*phone);
+  sync_now(*desk_);
+  sync_now(*phone);
+  expect_level({&*desk_, &*phone});
+  for (const auto& id : {first, second}) ASSERT_OK(desk_->get(village_, id));
 }
 
 TEST_F(SyncTest, ACloneThatDoesNotKnowItForksAndBothBranchesAreKept) {

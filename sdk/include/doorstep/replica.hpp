@@ -62,7 +62,7 @@ struct SpaceInfo {
   std::string name;        ///< Local; never leaves the device.
   std::string role;        ///< Ours ("member", "town_clerk"), empty while unknown.
   bool sequencer = false;  ///< This device may admit others.
-  std::string waits_for;   ///< Empty, or why nothing leaves yet: "admission", "roster fork", "keys".
+  std::string waits_for;   ///< Empty, or why nothing leaves yet: "admission", "roster fork", "keys", "roster", "rebuild" (a first sync).
   Position roster_size = 0;
   std::size_t members = 0;
   std::vector<RelayAddress> relays;
@@ -212,6 +212,29 @@ class Write {
   Data& data_;
 };
 
+struct RebuildOptions {
+  /// If the vault is damaged too: take the copy before it (`vault.prev`). It may lack what was changed last, and whoever could damage
+  /// the vault may have wanted just that; so nobody falls back to it without being told.
+  bool restore_vault = false;
+  std::function<void(std::size_t done, std::size_t total)> progress = {};
+};
+
+/// What a rebuild found and saved.
+struct RebuildReport {
+  bool vault_restored = false;
+  bool finished_earlier = false;  ///< A rebuild that was interrupted is finished now. It was not counted again.
+  std::string kept;               ///< The folder in the store's directory that holds the damaged files; empty: there were none.
+  std::size_t pages = 0, pages_damaged = 0;
+  std::size_t log_records_lost = 0;  ///< Of the database's write-ahead log, in its middle.
+  std::size_t spaces = 0;
+  std::size_t roster_entries = 0, roster_entries_waiting = 0;
+  std::size_t segments = 0, segments_waiting = 0;  ///< Waiting: a gap before them is filled by the next sync.
+  std::size_t segments_unnamed = 0;     ///< Left behind: the page that names their log is damaged. Not ours, so a relay had them.
+  std::size_t transactions_unsent = 0;  ///< In no segment: they leave with the next sync.
+  std::size_t drafts = 0;
+  std::size_t rows_unreadable = 0;  ///< Unsent work of which a part stood in a damaged page, and the rest makes no sense without it.
+};
+
 class Link;
 class Core;
 
@@ -233,6 +256,10 @@ class Replica {
   static Result<Replica> open(const ReplicaOptions& options, std::string_view passphrase);
   /// With the key that database_key() gave, e.g. from the phone's key store: no Argon2id.
   static Result<Replica> open_with_key(const ReplicaOptions& options, const SymmetricKey& key);
+  /// A damaged store (Code::corrupt, or its main.db gone): makes a new database of everything that can still be read, and keeps the
+  /// damaged files. What is missing comes with the next sync. Nobody may have the store open. Code::invalid_argument: it is whole.
+  /// After an error or a crash the store is as it was, or rebuilt. Needs about as much free space as the store has.
+  static Result<RebuildReport> rebuild(const ReplicaOptions& options, std::string_view passphrase, const RebuildOptions& how = {});
   Replica(Replica&&) noexcept;
   Replica& operator=(Replica&&) noexcept;
   ~Replica();
