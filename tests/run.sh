@@ -2,7 +2,7 @@
 # Everything that is checked about Doorstep, from a fresh clone on a bare Debian 12: installs, builds, runs the tiers,
 # prints each tier's time beside its budget, and ends with one line `N passed, N failed`.
 #
-#   tests/run.sh                every tier: tidy unit property fault e2e consumer fuzz tsan
+#   tests/run.sh                every tier: tidy unit property sim fault e2e consumer fuzz tsan
 #   tests/run.sh --quick        unit tests of the dev build only
 #   tests/run.sh --tier NAME    one of these tiers (may be repeated)
 #   tests/run.sh --fuzz SECONDS only fuzz: the corpus, then a search of so many seconds for each target
@@ -18,7 +18,7 @@ passed=0 failed=0 summary="" over="" failures=""
 
 usage() { sed -n '2,10s/^# \{0,1\}//p' tests/run.sh; }
 
-tiers="" fuzz_seconds=0
+tiers="" fuzz_seconds=0 sim_seconds=200
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) tiers="$tiers unit" ;;
@@ -29,9 +29,9 @@ while [ $# -gt 0 ]; do
   shift
 done
 for tier in $tiers; do
-  case $tier in tidy | unit | property | fault | e2e | consumer | fuzz | tsan) ;; *) usage; exit 2 ;; esac
+  case $tier in tidy | unit | property | sim | fault | e2e | consumer | fuzz | tsan) ;; *) usage; exit 2 ;; esac
 done
-[ -n "$tiers" ] || tiers="tidy unit property fault e2e consumer fuzz tsan"
+[ -n "$tiers" ] || tiers="tidy unit property sim fault e2e consumer fuzz tsan"
 wants() { case " $tiers " in *" $1 "*) true ;; *) false ;; esac; }
 
 # ---- Counting
@@ -200,6 +200,24 @@ unit() { local folder; for folder in $(folders_of unit); do run_tests dev "$fold
 property() { local folder; for folder in $(folders_of unit); do run_tests dev "$folder" "$properties"; done; }
 fault() { run_tests dev fault; }
 
+# The simulator: seeds that failed once, 1,000 seeds twice, then as many as fit; one level on each core.
+simulate() {
+  local sim=build/lab/bin/doorstep-sim logs=build/lab/logs level seed what log
+  mkdir -p "$logs"
+  while read -r level seed what; do
+    case $level in memory | sqlite) check "seed $seed ($level): $what" "$sim" --level "$level" --seed "$seed" ;; esac
+  done <tests/sim/seeds.txt
+  "$sim" --level memory --from 1 --count 1000 --twice >"$logs/sim.twice" 2>&1 &
+  "$sim" --level sqlite --from 1 --budget "$sim_seconds" >"$logs/sim.sqlite" 2>&1 &
+  wait %1
+  "$sim" --level memory --from 1001 --budget "$((sim_seconds * 3 / 4))" >"$logs/sim.memory" 2>&1 &
+  wait
+  for log in twice memory sqlite; do
+    say "  $log: $(tail -n 1 "$logs/sim.$log")"
+    if grep -q '^seeds .* failures 0,' "$logs/sim.$log"; then pass; else head -n 60 "$logs/sim.$log"; fail "simulator ($log)"; fi
+  done
+}
+
 e2e() {
   run_tests release e2e
   if [ -x examples/demo.sh ]; then check "examples/demo.sh" env CI=true examples/demo.sh; fi
@@ -295,6 +313,9 @@ if $dev; then
   wants unit && step unit 45 unit
   wants property && step property 60 property
   wants fault && step fault 180 fault
+fi
+if wants sim; then
+  step "build lab" 200 build lab doorstep-sim && step sim 240 simulate
 fi
 if wants e2e || wants consumer || wants tsan; then
   if step "build release" 200 build release programs tests_e2e; then

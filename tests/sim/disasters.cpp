@@ -102,11 +102,21 @@ void World::stop(SimRelay& relay) {
   relay.stop();
 }
 
+bool World::bring_up(SimRelay& relay) {
+  if (relay.is_up()) return true;
+  if (relay.disk() && relay.disk()->dead()) relay.power_cut(mixed(4, ++outcome_.power_cuts));
+  if (relay.start()) return true;
+  if (relay.disk() && relay.disk()->dead()) relay.power_cut(mixed(5, ++outcome_.power_cuts));  // it died while it was starting
+  if (relay.is_up() || relay.start()) return true;
+  fail("a relay does not start");
+  return false;
+}
+
 void World::power_cut(SimRelay& relay, std::uint64_t seed) {
   ++outcome_.power_cuts;
   cut_connections(nullptr, &relay);
   relay.power_cut(mixed(seed, outcome_.power_cuts));
-  if (!relay.start()) fail("a relay does not start after a power cut");
+  bring_up(relay);
 }
 
 void World::relay_step(SimRelay& relay, const Step& step) {
@@ -120,15 +130,15 @@ void World::relay_step(SimRelay& relay, const Step& step) {
     case Act::relay_down:
       if (relay.is_up())
         stop(relay);
-      else if (!relay.start())
-        fail("a relay does not start");
+      else
+        bring_up(relay);
       return;
     default: break;
   }
   // Old bytes come back, or none.
   const bool wipes = step.act == Act::relay_wipe;
   if (!wipes && !relay_backups_.contains(index)) return;
-  if (!relay.is_up() && !relay.start()) return fail("a relay does not start");
+  if (!bring_up(relay)) return;
   cut_connections(nullptr, &relay);
   std::set<const Acknowledged*> before;
   for (auto& saved : saved_) {
@@ -138,7 +148,7 @@ void World::relay_step(SimRelay& relay, const Step& step) {
   if (relay.disk()) relay.disk()->die_at_call(0);
   relay.stop();
   relay.restore(wipes ? std::nullopt : relay_backups_[index], wipes || Dice(step.dice).chance(50));
-  if (!relay.start()) return fail("a relay does not start from an old copy");
+  if (!bring_up(relay)) return;
   for (auto& saved : saved_)
     if (before.contains(&saved) && !holds(relay, space_, saved) && !held_elsewhere(saved, nullptr, &relay)) saved.destroyed = true;
 }
@@ -164,10 +174,7 @@ bool World::held_elsewhere(const Acknowledged& transaction, const SimDevice* but
     if (device.get() != but_not_device && !device->lost && ensure_open(*device) && holds(*device, space_, transaction)) return true;
   for (auto& relay : relays_) {
     if (relay.get() == but_not_relay) continue;
-    if (!relay->is_up() && !relay->start()) {
-      fail("a relay does not start");
-      return true;
-    }
+    if (!bring_up(*relay)) return true;
     if (holds(*relay, space_, transaction)) return true;
   }
   return false;

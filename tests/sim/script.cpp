@@ -109,7 +109,8 @@ Script make_script(std::uint64_t seed, Level level) {
   if (dice.chance(30)) out.network.silent_percent = 50;
   out.network.slow_readers = dice.chance(15);
   const Weights weights = make_weights(dice, level);
-  const std::size_t count = 12 + dice.below(level == Level::memory ? 60 : 120);
+  // Mostly short lives, as many seeds find more than long ones; some long ones, for what takes many steps.
+  const std::size_t count = dice.chance(75) ? 6 + dice.below(20) : 24 + dice.below(level == Level::memory ? 50 : 100);
   // Mostly a day or two, sometimes two months.
   const std::int64_t span_ms = dice.chance(10) ? 60 * day_ms : dice.chance(50) ? hour_ms : 2 * day_ms;
   for (std::size_t i = 0; i < count; ++i) {

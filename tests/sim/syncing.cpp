@@ -6,7 +6,7 @@
 namespace doorstep::sim {
 
 namespace {
-constexpr std::int64_t never_ms = INT64_MAX / 4;
+constexpr std::uint64_t never_calls = UINT64_MAX;
 }
 
 std::int64_t World::partitioned_until(const SimDevice& device, const SimRelay& relay, bool up) const {
@@ -75,14 +75,14 @@ void World::heal() {
   partitions_.clear();
   network_ = {};
   for (auto& relay : relays_) {
-    if (relay->disk()) relay->disk()->die_at_call(never_ms);
-    if (!relay->is_up() && !relay->start()) return fail("a relay does not start");
+    if (!bring_up(*relay)) return;
+    if (relay->disk() && !relay->disk()->dead()) relay->disk()->die_at_call(never_calls);
   }
   for (std::size_t i = 0; i < devices_.size(); ++i) {
     SimDevice& device = *devices_[i];
     device.full = false;
     device.disk().arm({});
-    if (!device.disk().dead()) device.disk().die_at_call(never_ms);
+    if (!device.disk().dead()) device.disk().die_at_call(never_calls);
     device.clock.mend();
     for (int attempt = 0; attempt < 2 && !device.is_open() && !device.lost; ++attempt) (void)ensure_open(device);
     look_after(device);

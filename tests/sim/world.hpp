@@ -44,6 +44,7 @@ class World {
   void clone(SimDevice& device, const Step& step);
   void restore(SimDevice& device, const Step& step);
   void rot(SimDevice& device, const Step& step);
+  bool bring_up(SimRelay& relay);
   void relay_step(SimRelay& relay, const Step& step);
   void power_cut(SimRelay& relay, std::uint64_t seed);
   void stop(SimRelay& relay);
