@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <fstream>
+#include <istream>
 #include <string_view>
 
 namespace doorstep::relay {
@@ -73,12 +74,16 @@ Status set_config(Config& config, const std::string& key, const std::string& val
 Status read_config(const std::string& path, Config& config) {
   std::ifstream in(path);
   if (!in) return Error(Code::not_found, "the configuration file " + path + " cannot be read");
+  return read_config(in, path, config);
+}
+
+Status read_config(std::istream& in, const std::string& name, Config& config) {
   std::string line;
   for (int number = 1; std::getline(in, line); ++number) {
     const auto text = trimmed(line.substr(0, line.find('#')));
     if (text.empty()) continue;
     const auto at = text.find('=');
-    const auto where = path + ", line " + std::to_string(number) + ": ";
+    const auto where = name + ", line " + std::to_string(number) + ": ";
     if (at == std::string::npos) return Error(Code::invalid_argument, where + "expected key = value");
     if (auto status = set_config(config, trimmed(text.substr(0, at)), trimmed(text.substr(at + 1))); !status)
       return Error(status.code(), where + status.error().message());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iosfwd>
 #include <string>
 
 #include "sync/result.hpp"
@@ -37,6 +38,8 @@ struct Config {
 
 /// Reads a file into `config`. Code::invalid_argument names the line and what is wrong with it.
 Status read_config(const std::string& path, Config& config);
+/// The same from a stream; `name` is what the messages call it.
+Status read_config(std::istream& in, const std::string& name, Config& config);
 /// One setting; Code::invalid_argument for an unknown key or a value out of range.
 Status set_config(Config& config, const std::string& key, const std::string& value);
 

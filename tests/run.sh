@@ -233,39 +233,35 @@ consumer() {
   check "consumer: run" build/consumer/consumer
 }
 
-# Replays the corpus, then searches on if it was given time. What it finds is left in build/fuzz/findings/.
-fuzz_one() {
-  local name=$1 corpus=tests/fuzz/corpus/$1 found=build/fuzz/findings/$1/ more=build/fuzz/corpus/$1
+# Replays the corpus: each target by itself, under libFuzzer's limits, and all together against the verdicts of other builds. Then searches
+# on if it was given time.
+replay() {
+  local name=$1 corpus=tests/fuzz/corpus/$1 found=build/fuzz/findings/$1/
   # A parser that allocates 64 MB for one input trusts a size that it read.
   local limits="-timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=64 -artifact_prefix=$found"
-  mkdir -p "$found" "$more" "$corpus"
+  mkdir -p "$found" "$corpus"
   # shellcheck disable=SC2086
-  case $2 in
-    replay) $fixed_addresses "build/fuzz/bin/fuzz_$name" $limits -runs=0 "$corpus" ;;
-    search) $fixed_addresses "build/fuzz/bin/fuzz_$name" $limits -max_total_time="$fuzz_seconds" -print_final_stats=1 "$more" "$corpus" ;;
-  esac
+  $fixed_addresses "build/fuzz/bin/fuzz_$name" $limits -runs=0 "$corpus"
 }
 fuzz() {
-  local file name mode log
+  local file name log
   mkdir -p build/fuzz/logs
-  for mode in replay search; do
-    if [ "$mode" = search ] && [ "$fuzz_seconds" -le 0 ]; then continue; fi
-    for file in tests/fuzz/*_fuzz.cpp; do
-      [ -e "$file" ] || continue
-      name=$(basename "$file" _fuzz.cpp)
-      log=build/fuzz/logs/$name.$mode
-      rm -f "$log.ok"
-      while [ "$(jobs -pr | wc -l)" -ge "$(nproc)" ]; do wait -n; done
-      { fuzz_one "$name" "$mode" >"$log.log" 2>&1 && : >"$log.ok"; } &
-    done
-    wait
-    for file in tests/fuzz/*_fuzz.cpp; do
-      [ -e "$file" ] || continue
-      name=$(basename "$file" _fuzz.cpp)
-      log=build/fuzz/logs/$name.$mode
-      if [ -e "$log.ok" ]; then pass; else tail -n 40 "$log.log"; fail "fuzz_$name ($mode)"; fi
-    done
+  for file in tests/fuzz/*_fuzz.cpp; do
+    name=$(basename "$file" _fuzz.cpp)
+    log=build/fuzz/logs/$name
+    rm -f "$log.ok"
+    while [ "$(jobs -pr | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+    { replay "$name" >"$log.log" 2>&1 && : >"$log.ok"; } &
   done
+  wait
+  for file in tests/fuzz/*_fuzz.cpp; do
+    name=$(basename "$file" _fuzz.cpp)
+    log=build/fuzz/logs/$name
+    if [ -e "$log.ok" ]; then pass; else tail -n 40 "$log.log"; fail "fuzz_$name"; fi
+  done
+  # shellcheck disable=SC2086
+  check "fuzz verdicts of clang" $fixed_addresses build/fuzz/bin/fuzz_verdicts
+  [ "$fuzz_seconds" -le 0 ] || check "fuzz campaign" tests/fuzz/campaign --budget "${fuzz_seconds}s"
 }
 
 # What has threads: suites whose names say so, in one process, and the programs as processes, driven by the release tests.
@@ -325,7 +321,7 @@ if wants e2e || wants consumer || wants tsan; then
 fi
 if wants fuzz; then
   if need_packages clang-14 libclang-rt-14-dev; then
-    step "build fuzz" 120 build fuzz fuzzers && step fuzz 90 fuzz
+    step "build fuzz" 120 build fuzz fuzzers fuzz_verdicts && step fuzz 90 fuzz
   else
     say "skipped: nothing is fuzzed, as clang-14 and libclang-rt-14-dev are not to be had"
   fi

@@ -1,28 +1,14 @@
 // Hostile bytes for the channel: to a responder, to an initiator, and behind an honest handshake. The first byte chooses.
 // What must hold whatever comes: no crash, no sanitizer report, memory bounded by what was fed, a failure stays, and no message
-// comes out of bytes that nobody sealed.
-#include <cstdlib>
-
+// comes out of bytes that nobody sealed: what is received is what was sent, from the first message on, without a gap.
 #include "sync/channel.hpp"
+
+#include "tests/fuzz/target.hpp"
 
 namespace {
 
 using namespace doorstep;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
-/// The same bytes in every run, so that an input found by the fuzzer means the same again.
-class CountingRandom final : public Random {
- public:
-  void fill(std::span<std::uint8_t> out) override {
-    for (auto& byte : out) byte = static_cast<std::uint8_t>(state_ = state_ * 6364136223846793005u + 1442695040888963407u);
-  }
-
- private:
-  std::uint64_t state_ = 1;
-};
+using namespace doorstep::fuzz;
 
 struct Keys {
   CountingRandom random;
@@ -68,8 +54,8 @@ void feed_all(Channel& channel, ByteView input) {
   require(last.ok() == channel.peer_closed() || channel.failed());
 }
 
-/// An honest handshake, then frames: bits of honest frames changed, and raw bytes.
-void fuzz_transport(std::uint8_t which, ByteView input) {
+/// An honest handshake, and frames of honest messages; the script changes, repeats, drops and swaps frames, and adds bytes of its own.
+void transport(std::uint8_t which, Script& script, Verdict& verdict) {
   CountingRandom random;
   auto initiator = make_initiator(random, which);
   auto responder = Channel::responder(random, keys().relay, {true, true, true});
@@ -80,51 +66,73 @@ void fuzz_transport(std::uint8_t which, ByteView input) {
     answer(initiator);
   }
   require(initiator.established() && responder.established());
-  require(initiator.send(view("an honest message, sealed and sent")).ok());
-  auto honest = initiator.take_output();
-  const bool changes = !input.empty() && input.front() % 2 == 0 && input.size() > 2;
-  if (changes) {
-    const std::uint8_t mask = input[2] == 0 ? 1 : input[2];
-    honest[input[1] % honest.size()] ^= mask;
-    (void)responder.feed(honest);
-    require(!responder.next_message());
-  } else {
-    require(responder.feed(honest).ok() && responder.next_message());
+  std::vector<Bytes> sent, frames;
+  for (auto count = 1 + script.byte() % 5; count > 0; --count) {
+    sent.emplace_back(script.byte(), static_cast<std::uint8_t>(count));
+    require(initiator.send(sent.back()).ok());
+    frames.push_back(initiator.take_output());
   }
-  if (!responder.failed()) feed_all(responder, input);
-  require(!responder.next_message());
+  for (auto edits = script.byte() % 4; edits > 0 && !frames.empty(); --edits) {
+    const auto how = script.byte();
+    const auto at = static_cast<std::ptrdiff_t>(script.byte() % frames.size());
+    switch (how % 4) {
+      case 0: mutate(frames[static_cast<std::size_t>(at)], script); break;
+      case 1: frames.insert(frames.begin() + at, frames[static_cast<std::size_t>(at)]); break;
+      case 2: frames.erase(frames.begin() + at); break;
+      default: std::swap(frames[static_cast<std::size_t>(at)], frames.front());
+    }
+  }
+  Bytes wire;
+  for (const auto& frame : frames) append(wire, frame);
+  append(wire, script.rest());
+  feed_all(responder, wire);
+  std::size_t received = 0;
+  for (; auto message = responder.next_message(); ++received) require(received < sent.size() && *message == sent[received]);
+  verdict.note(received);
+  verdict.note(responder.failed().value_or(Code::ok));
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (size < 1) return 0;
-  const std::uint8_t mode = data[0];
-  const ByteView input(data + 1, size - 1);
+void run(ByteView input, Verdict& verdict) {
+  if (input.empty()) return;
+  const std::uint8_t mode = input[0];
+  const ByteView rest = input.subspan(1);
   CountingRandom random;
+  const auto judge = [&](Channel& channel) {
+    feed_all(channel, rest);
+    require(!channel.next_message());
+    verdict.note(channel.failed().value_or(Code::ok));
+  };
   switch (mode % 4) {
     case 0: {
       auto responder = Channel::responder(random, keys().relay, {true, true, true}, view("hello"));
-      feed_all(responder, input);
-      require(!responder.next_message());
-      return 0;
+      return judge(responder);
     }
     case 1: {
       auto initiator = make_initiator(random, mode / 4);
       (void)initiator.take_output();
-      feed_all(initiator, input);
-      require(!initiator.next_message());
-      return 0;
+      return judge(initiator);
     }
     case 2: {
       // The right preamble, whatever the input thinks of it: deeper into the handshake reader.
       auto responder = Channel::responder(random, keys().relay, {true, true, true});
       const std::uint8_t preamble[] = {'D', 'S', channel_version, static_cast<std::uint8_t>(1 + mode / 4 % 3)};
       require(responder.feed(preamble).ok());
-      feed_all(responder, input);
-      require(!responder.next_message());
-      return 0;
+      return judge(responder);
     }
-    default: fuzz_transport(mode / 4, input); return 0;
+    default: {
+      Script script(rest);
+      transport(mode / 4, script, verdict);
+    }
   }
 }
+
+std::vector<Seed> seeds() {
+  return {{"refusal", Bytes{1, 'D', 'S', 1, 0, 0, 16}},
+          {"honest_frames", Bytes{3, 4, 10, 0, 200, 1, 5, 0}},
+          {"frames_changed", Bytes{7, 4, 10, 0, 200, 1, 5, 2, 0, 1, 0, 0, 5, 0, 3, 2}},
+          {"frames_swapped", Bytes{11, 4, 10, 0, 200, 1, 5, 1, 3, 2}}};
+}
+
+const Registration registration({"channel", run, seeds});
+
+}  // namespace

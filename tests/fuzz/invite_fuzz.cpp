@@ -2,10 +2,12 @@
 #include "sync/codec.hpp"
 #include "sync/invite.hpp"
 #include "sync/keys.hpp"
+#include "tests/fuzz/target.hpp"
 
 namespace {
 
 using namespace doorstep;
+using namespace doorstep::fuzz;
 
 std::string base64url_of(ByteView bytes) {
   static constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -20,45 +22,54 @@ std::string base64url_of(ByteView bytes) {
   return out;
 }
 
-void read_invitation(std::string_view text) {
+void read_invitation(std::string_view text, Verdict& verdict) {
   const auto invitation = Invitation::from_uri(text);
+  verdict.note(invitation.code());
   if (!invitation) {
-    DOORSTEP_CHECK(!invitation.error().message().empty());
+    require(!invitation.error().message().empty());
     return;
   }
   const auto uri = invitation->to_uri();
-  DOORSTEP_CHECK(text.find(uri) != std::string_view::npos);  // one invitation, one text
+  require(text.find(uri) != std::string_view::npos);  // one invitation, one text
 }
 
-void read_request(ByteView bytes) {
+void read_request(ByteView bytes, Verdict& verdict) {
   const auto request = JoinRequest::decode(bytes);
+  verdict.note(request.code());
   if (!request) return;
-  DOORSTEP_CHECK(equal(request->encode(), bytes));
+  require(equal(request->encode(), bytes));
 }
 
 /// A label as only the bearer of an invitation can seal it.
-void read_label(ByteView plain) {
+void read_label(ByteView plain, Verdict& verdict) {
   static const TransportKeyPair pair = transport_key_pair_from_secret(std::array<std::uint8_t, 32>{1, 2, 3});
   static const SealingKeyPair sequencer{SealingPublicKey::from(pair.public_key.view()), pair.secret_key.duplicate()};
   JoinRequest request;
   if (plain.size() >= 32) request.keys.identity = DeviceId::from(plain.first(32));
   request.sealed_label = box_seal(sequencer.public_key, plain);
-  if (const auto label = open_label(request, sequencer)) DOORSTEP_CHECK(label->label.size() <= label_bytes_max);
+  const auto label = open_label(request, sequencer);
+  verdict.note(label.code());
+  if (!label) return;
+  verdict.note(view(label->label));
+  require(label->label.size() <= label_bytes_max && label->role_wish.size() <= role_bytes_max);
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (size == 0) return 0;
-  const ByteView rest(data + 1, size - 1);
-  if (data[0] % 4 == 0) read_invitation(text_view(rest));
-  if (data[0] % 4 == 1) {  // with the right checksum
+void run(ByteView input, Verdict& verdict) {
+  if (input.empty()) return;
+  const ByteView rest = input.subspan(1);
+  if (input[0] % 4 == 0) read_invitation(text_view(rest), verdict);
+  if (input[0] % 4 == 1) {  // with the right checksum
     Bytes payload = to_bytes(rest);
     append(payload, hash("doorstep/1/invitation", {rest}).view().first(4));
-    read_invitation("doorstep://join/" + base64url_of(payload));
+    read_invitation("doorstep://join/" + base64url_of(payload), verdict);
   }
-  if (data[0] % 4 == 2) read_request(rest);
-  if (data[0] % 4 == 3) read_label(rest);
-  if (const auto table = RightsTable::decode(rest)) DOORSTEP_CHECK(equal(table->encode(), rest));
-  return 0;
+  if (input[0] % 4 == 2) read_request(rest, verdict);
+  if (input[0] % 4 == 3) read_label(rest, verdict);
+  const auto table = RightsTable::decode(rest);
+  verdict.note(table.code());
+  if (table) require(equal(table->encode(), rest));
 }
+
+const Registration registration({"invite", run});
+
+}  // namespace

@@ -1,20 +1,30 @@
-// Hostile bytes as a transaction: refused, or exactly what it would be written as.
-#include <cstdlib>
-
+// Hostile bytes as a decrypted transaction: refused, or exactly what it would be written as.
 #include "sync/codec.hpp"
 #include "sync/operation.hpp"
+#include "tests/fuzz/target.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace doorstep;
+namespace {
+
+using namespace doorstep;
+using namespace doorstep::fuzz;
+
+void run(ByteView input, Verdict& verdict) {
   Author author;
   author.number = 3;
   author.first = 1000;
-  const ByteView bytes(data, size);
-  Decoder in(bytes);
+  Decoder in(input);
   const auto transaction = get_transaction(in, author);
-  if (!in.finish("a transaction").ok()) return 0;
+  const auto status = in.finish("a transaction");
+  verdict.note(status);
+  if (!status.ok()) return;
+  verdict.note(transaction.operation_count());
   Encoder out;
   put_transaction(out, transaction, author);
-  if (!equal(out.bytes(), bytes)) std::abort();
-  return 0;
+  require(equal(out.bytes(), input));
+  require(has_clock_check(input) == transaction.clock_check.has_value());
+  require(claims_confirmed(input) == transaction.time.confirmed);
 }
+
+const Registration registration({"operation", run});
+
+}  // namespace

@@ -1,20 +1,18 @@
 // Two fuzzers in one, by the first byte: hostile bytes as a stored record (refused, or exactly what it would be written as), and a
 // hostile history (apply() in the order given, the definition, and evaluate() must agree).
-#include <cstdlib>
-
+#include "tests/fuzz/target.hpp"
 #include "tests/sync/merge_support.hpp"
 
 namespace {
 
 using namespace doorstep;
+using namespace doorstep::fuzz;
 using namespace doorstep::merge_test;
 
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
-void stored(ByteView bytes) {
-  if (const auto record = record_from(bytes)) require(equal(bytes_of(*record), bytes));
+void stored(ByteView bytes, Verdict& verdict) {
+  const auto record = record_from(bytes);
+  verdict.note(record.has_value());
+  if (record) require(equal(bytes_of(*record), bytes));
 }
 
 // Five bytes an operation: who and flags, where, value, names, names. Counters are the places in the input.
@@ -43,11 +41,12 @@ History history_from(ByteView bytes) {
   return out;
 }
 
-void merged(ByteView bytes) {
+void merged(ByteView bytes, Verdict& verdict) {
   if (bytes.empty()) return;
   auto history = history_from(bytes.subspan(1));
   const auto whole = Record::evaluate(kind, history);
   require(shape_of(whole) == define(history));
+  verdict.note(bytes_of(whole));
   for (std::size_t i = history.size(), state = bytes[0]; i > 1; --i) std::swap(history[i - 1], history[(state = state * 29 + 7) % i]);
   Body body;
   for (const auto& each : history) body.deliver(each);
@@ -55,10 +54,11 @@ void merged(ByteView bytes) {
   require(body.reopen());
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (size == 0) return 0;
-  (data[0] % 2 ? merged : stored)(ByteView(data + 1, size - 1));
-  return 0;
+void run(ByteView input, Verdict& verdict) {
+  if (input.empty()) return;
+  (input[0] % 2 != 0 ? merged : stored)(input.subspan(1), verdict);
 }
+
+const Registration registration({"record", run});
+
+}  // namespace

@@ -1,4 +1,5 @@
-// A session's body in memory, for its tests and its fuzz target: segments are opaque, chained by hash, and everything else is believed.
+// A session's body in memory, for its tests and its fuzz target. A segment begins with the hash of the one before it, so that nobody can
+// take it for one of another place; everything else is believed.
 #pragma once
 
 #include <algorithm>
@@ -32,6 +33,16 @@ struct MemoryLog {
   Hash before;                  // hash at starts_after
   std::vector<Bytes> segments;  // from starts_after + 1
   Position head() const { return name.starts_after + segments.size(); }
+  bool takes(const Bytes& bytes) const {
+    const auto link = shorten(hash_at(head()));
+    const bool follows = bytes.size() >= link.size_bytes && equal(ByteView(bytes).first(link.size_bytes), link.view());
+    return follows && (!name.branch || !segments.empty() || chain(before, bytes) == *name.branch);
+  }
+  void write(ByteView content) {
+    Bytes bytes = to_bytes(shorten(hash_at(head())).view());
+    append(bytes, content);
+    segments.push_back(std::move(bytes));
+  }
   Hash hash_at(Position position) const {  // the head's, for what stands above it
     Hash out = before;
     for (Position i = name.starts_after; i < std::min(position, head()); ++i) out = chain(out, segments[i - name.starts_after]);
@@ -63,7 +74,7 @@ class Body {
   void write(const SpaceId& space, const LogName& name, Bytes bytes) {
     auto& log = spaces[space].logs[name.id(space)];
     log.name = name;
-    log.segments.push_back(std::move(bytes));
+    log.write(bytes);
     if (session) {
       const auto head = LogHead{name, name.id(space), log.head(), log.hash_at(log.head())};
       session->on_new_segments(space, head, log.head(), {std::make_shared<const Bytes>(log.segments.back())});
@@ -210,26 +221,35 @@ class Body {
     auto& logs = spaces[e.space].logs;
     Hash before;
     if (e.log.starts_after != 0) {
-      const auto root = logs.find(e.log.root_id(e.space));
-      if (root == logs.end() || root->second.head() < e.log.starts_after) {
+      const auto leaves = [&](const auto& each) {
+        const MemoryLog& log = each.second;
+        const bool older = log.name.root_id(e.space) == e.log.root_id(e.space) && log.name.starts_after < e.log.starts_after;
+        if (!older || log.head() < e.log.starts_after) return false;
+        before = log.hash_at(e.log.starts_after);
+        return chain(before, e.segments.front()) == *e.log.branch;
+      };
+      if (!logs.contains(e.log.id(e.space)) && std::none_of(logs.begin(), logs.end(), leaves)) {
         answer.refused = Code::waiting;
         return session->on_segments_stored(e.space, e.log, answer);
       }
-      before = root->second.hash_at(e.log.starts_after);
     }
-    auto& log = logs[e.log.id(e.space)];
+    MemoryLog log = held(e.space, e.log.id(e.space));
     if (log.segments.empty()) {
       log.name = e.log;
       log.before = before;
     }
-    for (std::size_t i = 0; i < e.segments.size(); ++i) {
+    for (std::size_t i = 0; i < e.segments.size() && answer.refused == Code::ok; ++i) {
       const auto position = e.first + i;
-      if (position == log.head() + 1)
-        log.segments.push_back(e.segments[i]);
-      else if (position <= log.head() && position > log.name.starts_after &&
-               log.segments[position - 1 - log.name.starts_after] != e.segments[i])
+      const Bytes& segment = e.segments[i];
+      if (position > log.head() + 1)
+        answer.refused = Code::waiting;
+      else if (position == log.head() + 1)
+        log.takes(segment) ? log.segments.push_back(segment) : void(answer.refused = Code::conflict);
+      else if (position > log.name.starts_after && log.segments[position - 1 - log.name.starts_after] != segment)
         answer.refused = Code::conflict;
     }
+    if (log.segments.empty()) return session->on_segments_stored(e.space, e.log, answer);
+    logs[e.log.id(e.space)] = log;
     answer.position = log.head();
     answer.hash = log.hash_at(log.head());
     if (relay_) answer.receipt = Signature{};
@@ -252,10 +272,12 @@ class Body {
   void handle(effect::MakeLocator& e) {
     std::vector<std::pair<Position, ShortHash>> points;
     const MemoryLog log = held(e.space, e.log);
-    Position step = 1;  // ever sparser, as a real body's
-    for (Position p = log.head(); p > log.name.starts_after; p -= std::min(p, step)) {
+    const Position first = log.name.starts_after + 1;
+    Position step = 1;  // ever sparser, and the first in any case, as a real body's
+    for (Position p = log.head(); p >= first; p = std::max(p - std::min(p, step), first)) {
       points.emplace_back(p, shorten(log.hash_at(p)));
       if (points.size() > 8) step *= 2;
+      if (p == first) break;
     }
     session->on_locator(e.space, e.log, points);
   }
