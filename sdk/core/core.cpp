@@ -55,27 +55,39 @@ Core::~Core() = default;
 Result<std::shared_ptr<Core>> Core::create(const ReplicaOptions& options, std::string_view passphrase) {
   std::shared_ptr<Core> core(new Core(options));
   DOORSTEP_ASSIGN(core->directory_, core->acquire_directory());
-  if (Vault::exists(*core->directory_))
-    return Error(Code::already_exists, "there is a store in this directory already: open it, or choose another directory");
-  VaultSecrets secrets;
-  secrets.identity_seed.resize(32);
-  core->random_->fill(secrets.identity_seed);
-  const SealingKeyPair sealing = make_sealing_key_pair(*core->random_);
-  secrets.sealing = to_bytes(sealing.secret_key.reveal());
-  VaultPlain plain;
-  plain.transport = to_bytes(make_transport_key_pair(*core->random_).secret_key.reveal());
-  Bytes sealed = encode(secrets);
-  const Bytes outside = encode(plain);
-  DOORSTEP_ASSIGN(Vault vault,
-                  Vault::create(core->directory_, {view(passphrase), {}}, sealed, outside, *core->random_, options.passphrase_cost));
-  wipe(sealed);
-  core->vault_ = std::move(vault);
+  DOORSTEP_TRY(Vault::exists(*core->directory_) ? core->take_up_vault(passphrase) : core->make_vault(passphrase));
   DOORSTEP_ASSIGN(const DatabaseKey key, core->vault_->database_key());
   DOORSTEP_ASSIGN(Database made, Database::create(core->directory_, key, core->database_options(), *core->random_));
   DOORSTEP_TRY(made.close());
   DOORSTEP_TRY(core->load_secrets());
   DOORSTEP_TRY(core->open_database());
   return core;
+}
+
+Status Core::make_vault(std::string_view passphrase) {
+  VaultSecrets secrets;
+  secrets.identity_seed.resize(32);
+  random_->fill(secrets.identity_seed);
+  const SealingKeyPair sealing = make_sealing_key_pair(*random_);
+  secrets.sealing = to_bytes(sealing.secret_key.reveal());
+  VaultPlain plain;
+  plain.transport = to_bytes(make_transport_key_pair(*random_).secret_key.reveal());
+  Bytes sealed = encode(secrets);
+  const Bytes outside = encode(plain);
+  DOORSTEP_ASSIGN(Vault vault, Vault::create(directory_, {view(passphrase), {}}, sealed, outside, *random_, options_.passphrase_cost));
+  wipe(sealed);
+  vault_ = std::move(vault);
+  return {};
+}
+
+// A vault without a database: its creation was interrupted before anybody was told of the store, and goes on where it ended.
+Status Core::take_up_vault(std::string_view passphrase) {
+  if (Database::exists(*directory_, database_options()))
+    return Error(Code::already_exists, "there is a store in this directory already: open it, or choose another directory");
+  DOORSTEP_ASSIGN(Vault vault, Vault::load(directory_, *random_));
+  DOORSTEP_TRY(vault.unlock({view(passphrase), {}}));
+  vault_ = std::move(vault);
+  return {};
 }
 
 Result<std::shared_ptr<Core>> Core::open(const ReplicaOptions& options, std::string_view passphrase, const SymmetricKey* key) {

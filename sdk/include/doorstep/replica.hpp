@@ -228,6 +228,7 @@ class [[nodiscard]] Subscription {
 class Replica {
  public:
   /// Makes a new store with a new device. Code::already_exists if there is one. Takes about a second on a phone (Argon2id).
+  /// A creation that a power cut interrupted (open() says not_found) is called again, with the same passphrase.
   static Result<Replica> create(const ReplicaOptions& options, std::string_view passphrase);
   /// Code::not_found, wrong_key, corrupt, busy (another process has it), each with a sentence.
   static Result<Replica> open(const ReplicaOptions& options, std::string_view passphrase);
