@@ -149,8 +149,10 @@ Status Core::open_database() {
   DOORSTEP_ASSIGN(const DatabaseKey key, vault_->database_key());
   DOORSTEP_ASSIGN(Database opened, Database::open(directory_, key, database_options(), *random_));
   database_ = std::move(opened);
-  Status loaded = database_->migrate(store_migrations());
-  if (loaded) loaded = load_all();
+  Status loaded = without_throwing([this]() -> Status {
+    DOORSTEP_TRY(database_->migrate(store_migrations()));
+    return load_all();
+  });
   if (!loaded) database_.reset();
   return loaded;
 }
@@ -279,8 +281,10 @@ Status Core::change(const std::function<Status()>& body) {
   DOORSTEP_TRY(require_open());
   const auto published = fresh_serial;
   DOORSTEP_ASSIGN(DatabaseTransaction transaction, DatabaseTransaction::begin(*database_));
-  Status done = body();
-  if (done) done = transaction.commit();
+  const Status done = without_throwing([&]() -> Status {
+    DOORSTEP_TRY(body());
+    return transaction.commit();
+  });
   if (done) return {};
   transaction.rollback();
   changed_.clear();
@@ -288,8 +292,8 @@ Status Core::change(const std::function<Status()>& body) {
   // Nothing that was not committed may leave.
   while (!fresh.empty() && fresh.back().serial > published) fresh.pop_back();
   const auto before = std::exchange(spaces_, {});
-  if (Status loaded = load_all(); !loaded) {
-    database_.reset();
+  if (Status loaded = without_throwing([&] { return load_all(); }); !loaded) {
+    database_.reset();  // locked, as half a memory would be wrong
     return loaded;
   }
   for (auto& [id, space] : spaces_) {
@@ -369,11 +373,11 @@ Result<SpaceId> Core::found(const Replica::FoundOptions& options) {
   DOORSTEP_TRY(change([&]() -> Status {
     DOORSTEP_TRY(insert_space(space));
     DOORSTEP_TRY(database_->run("INSERT INTO roster(space, position, entry) VALUES(?, 0, ?)", space.n, founding.entry));
+    space.roster = std::move(founding.roster);
+    space.roster_changed(device(), *sealing_);
+    spaces_.emplace(id, std::move(space));
     return {};
   }));
-  space.roster = std::move(founding.roster);
-  space.roster_changed(device(), *sealing_);
-  spaces_.emplace(id, std::move(space));
   ++roster_serial;
   return id;
 }
@@ -393,13 +397,13 @@ Result<std::vector<SpaceId>> Core::join(std::string_view uri, std::string_view l
   }
   if (label.size() > label_bytes_max) return Error(Code::invalid_argument, "the name is too long: at most 256 bytes");
   DOORSTEP_TRY(change([&]() -> Status {
-    for (auto& space : states) DOORSTEP_TRY(insert_space(space));
+    for (auto& space : states) {
+      DOORSTEP_TRY(insert_space(space));
+      const SpaceId id = space.id;
+      spaces_.emplace(id, std::move(space));
+    }
     return {};
   }));
-  for (auto& space : states) {
-    const SpaceId id = space.id;
-    spaces_.emplace(id, std::move(space));
-  }
   ++roster_serial;
   return joined;
 }
@@ -425,8 +429,9 @@ Result<std::string> Core::invite(SpaceState& space, const Replica::InviteOptions
   terms.role = options.role;
   terms.expires_ms = clock_->wall_ms() + options.valid_ms;
   DOORSTEP_ASSIGN(const Invited invited, invite_entry(*space.roster, space.keys, *identity_, terms, *random_));
+  std::string uri = invited.invitation.to_uri();  // before the entry stands, so that nobody is left with half an invitation
   DOORSTEP_TRY(append_own_entry(space, invited.entry));
-  return invited.invitation.to_uri();
+  return uri;
 }
 
 Result<std::vector<JoinRequest>> Core::applicants(SpaceState& space) {
@@ -452,9 +457,11 @@ Status Core::admit(SpaceState& space, const DeviceId& device) {
   const InviteItem* invite = space.roster->invite(at->invite);
   DOORSTEP_ASSIGN(const std::string role, space.keys.open_text(invite->role, invite_role_purpose(invite->id)));
   DOORSTEP_ASSIGN(const Bytes entry, admit_entry(*space.roster, space.keys, *identity_, *at, role, label.label));
+  const Hash answered = hash("doorstep/1/proposal", {ByteView(at->encode())});
   DOORSTEP_TRY(append_own_entry(space, entry));
-  return database_->run("DELETE FROM proposal WHERE space = ? AND hash = ?", space.n,
-                        hash("doorstep/1/proposal", {ByteView(at->encode())}));
+  // If this fails nothing is amiss: what the roster has answered is not listed any more.
+  (void)without_throwing([&] { return database_->run("DELETE FROM proposal WHERE space = ? AND hash = ?", space.n, answered); });
+  return {};
 }
 
 Status Core::store_proposal(SpaceState& space, ByteView proposal) {
@@ -476,7 +483,15 @@ void Core::publish(SpaceState& space, LogNumber log, Position first, std::vector
   work_ = true;
 }
 
+// A change stands whether or not there is memory to tell of it.
 void Core::notify() {
+  (void)without_throwing([this]() -> Status {
+    tell_observers();
+    return {};
+  });
+}
+
+void Core::tell_observers() {
   std::vector<std::pair<std::shared_ptr<Observer>, std::vector<RecordId>>> calls;
   std::vector<std::function<void()>> callbacks;
   {
@@ -492,9 +507,10 @@ void Core::notify() {
       }
       if (!ids.empty()) calls.emplace_back(observer, std::move(ids));
     }
-    changed_.clear();
-    if (std::exchange(work_, false))
+    if (work_)
       for (const auto& [number, callback] : work_callbacks) callbacks.push_back(callback);
+    work_ = false;
+    changed_.clear();
   }
   for (const auto& callback : callbacks) callback();
   for (auto& [observer, ids] : calls) {

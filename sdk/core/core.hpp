@@ -211,6 +211,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Status load_space(SpaceState& space);
   Status load_digest(SpaceState& space);
   Result<Counter> last_own_counter(const SpaceState& space);
+  void tell_observers();
   Status make_vault(std::string_view passphrase);
   Status take_up_vault(std::string_view passphrase);
   Status open_database();

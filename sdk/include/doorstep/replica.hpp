@@ -13,6 +13,8 @@
 //
 // Threads: a Replica may be used from any thread; calls take turns. Observers run where ReplicaOptions::executor puts them.
 // Errors: every function returns a Result; see sync/result.hpp. No exceptions, no singletons; any number of replicas in a process.
+// Without memory a call is Code::full and nothing happened; only what returns no Result (observe(), a RecordView's texts) may then
+// throw std::bad_alloc, as a std::string does.
 #pragma once
 
 #include <cstdint>
