@@ -8,15 +8,30 @@ namespace doorstep {
 
 namespace {
 
-// Every call: take the turn, find the space, do the work, then tell observers without holding the turn.
-template <class T>
-Result<T> with_space(Core& core, const SpaceId& id, const std::function<Result<T>(SpaceState&)>& work) {
-  const auto locked = [&]() -> Result<T> {
+// Every call: takes its turn, and throws nothing.
+template <class Work>
+auto in_turn(Core& core, Work&& work) -> decltype(work()) {
+  return without_throwing([&] {
     const TakeTurn<Turn> guard(core.mutex);
+    return work();
+  });
+}
+
+template <class Work>
+auto in_open_store(Core& core, Work&& work) -> decltype(work()) {
+  return in_turn(core, [&]() -> decltype(work()) {
+    DOORSTEP_TRY(core.require_open());
+    return work();
+  });
+}
+
+// Finds the space, does the work, then tells observers without holding the turn.
+template <class T, class Work>
+Result<T> with_space(Core& core, const SpaceId& id, Work&& work) {
+  auto out = in_turn(core, [&]() -> Result<T> {
     DOORSTEP_ASSIGN(SpaceState * space, core.space(id));
     return work(*space);
-  };
-  auto out = locked();
+  });
   core.notify();
   return out;
 }
@@ -44,41 +59,47 @@ Replica& Replica::operator=(Replica&&) noexcept = default;
 Replica::~Replica() = default;
 
 Result<Replica> Replica::create(const ReplicaOptions& options, std::string_view passphrase) {
-  DOORSTEP_ASSIGN(auto core, Core::create(options, passphrase));
-  return Replica(std::move(core));
+  return without_throwing([&]() -> Result<Replica> {
+    DOORSTEP_ASSIGN(auto core, Core::create(options, passphrase));
+    return Replica(std::move(core));
+  });
 }
 Result<Replica> Replica::open(const ReplicaOptions& options, std::string_view passphrase) {
-  DOORSTEP_ASSIGN(auto core, Core::open(options, passphrase, nullptr));
-  return Replica(std::move(core));
+  return without_throwing([&]() -> Result<Replica> {
+    DOORSTEP_ASSIGN(auto core, Core::open(options, passphrase, nullptr));
+    return Replica(std::move(core));
+  });
 }
 Result<RebuildReport> Replica::rebuild(const ReplicaOptions& options, std::string_view passphrase, const RebuildOptions& how) {
   return Core::rebuild(options, passphrase, how);
 }
 Result<Replica> Replica::open_with_key(const ReplicaOptions& options, const SymmetricKey& key) {
-  DOORSTEP_ASSIGN(auto core, Core::open(options, {}, &key));
-  return Replica(std::move(core));
+  return without_throwing([&]() -> Result<Replica> {
+    DOORSTEP_ASSIGN(auto core, Core::open(options, {}, &key));
+    return Replica(std::move(core));
+  });
 }
 
 Status Replica::lock() {
-  const TakeTurn<Turn> guard(core_->mutex);
-  return core_->lock();
+  return in_turn(*core_, [&]() -> Status { return core_->lock(); });
 }
 Status Replica::unlock(std::string_view passphrase) {
-  const TakeTurn<Turn> guard(core_->mutex);
-  return core_->unlock(passphrase);
+  return in_turn(*core_, [&]() -> Status { return core_->unlock(passphrase); });
 }
 bool Replica::locked() const {
   const TakeTurn<Turn> guard(core_->mutex);
   return core_->locked();
 }
 Status Replica::change_passphrase(std::string_view old_passphrase, std::string_view new_passphrase) {
-  const TakeTurn<Turn> guard(core_->mutex);
-  return core_->vault().change_credentials({view(old_passphrase), {}}, {view(new_passphrase), {}}, core_->options().passphrase_cost);
+  return in_turn(*core_, [&]() -> Status {
+    return core_->vault().change_credentials({view(old_passphrase), {}}, {view(new_passphrase), {}}, core_->options().passphrase_cost);
+  });
 }
 Result<SymmetricKey> Replica::database_key() const {
-  const TakeTurn<Turn> guard(core_->mutex);
-  DOORSTEP_ASSIGN(const DatabaseKey key, core_->vault().database_key());
-  return key.key.duplicate();
+  return in_turn(*core_, [&]() -> Result<SymmetricKey> {
+    DOORSTEP_ASSIGN(const DatabaseKey key, core_->vault().database_key());
+    return key.key.duplicate();
+  });
 }
 DeviceId Replica::device() const {
   const TakeTurn<Turn> guard(core_->mutex);
@@ -87,21 +108,17 @@ DeviceId Replica::device() const {
 const Schema& Replica::schema() const { return core_->schema(); }
 
 Result<DeviceId> Replica::authority() {
-  const TakeTurn<Turn> guard(core_->mutex);
-  DOORSTEP_TRY(core_->require_open());
-  return core_->authority();
+  return in_open_store(*core_, [&]() -> Result<DeviceId> { return core_->authority(); });
 }
 Result<SpaceId> Replica::found(const FoundOptions& options) {
-  const TakeTurn<Turn> guard(core_->mutex);
-  DOORSTEP_TRY(core_->require_open());
-  return core_->found(options);
+  return in_open_store(*core_, [&]() -> Result<SpaceId> { return core_->found(options); });
 }
 Result<std::vector<SpaceInfo>> Replica::spaces() {
-  const TakeTurn<Turn> guard(core_->mutex);
-  DOORSTEP_TRY(core_->require_open());
-  std::vector<SpaceInfo> out;
-  for (const auto& [id, space] : core_->spaces()) out.push_back(info_of(*core_, space));
-  return out;
+  return in_open_store(*core_, [&]() -> Result<std::vector<SpaceInfo>> {
+    std::vector<SpaceInfo> out;
+    for (const auto& [id, space] : core_->spaces()) out.push_back(info_of(*core_, space));
+    return out;
+  });
 }
 Result<SpaceInfo> Replica::space(const SpaceId& id) {
   return with_space<SpaceInfo>(*core_, id, [&](SpaceState& space) -> Result<SpaceInfo> { return info_of(*core_, space); });
@@ -132,9 +149,7 @@ Result<std::string> Replica::invite(const SpaceId& id, const InviteOptions& opti
   return with_space<std::string>(*core_, id, [&](SpaceState& space) { return core_->invite(space, options); });
 }
 Result<std::vector<SpaceId>> Replica::join(std::string_view uri, std::string_view label, std::string_view name) {
-  const TakeTurn<Turn> guard(core_->mutex);
-  DOORSTEP_TRY(core_->require_open());
-  return core_->join(uri, label, name);
+  return in_open_store(*core_, [&]() -> Result<std::vector<SpaceId>> { return core_->join(uri, label, name); });
 }
 Result<std::vector<Applicant>> Replica::applicants(const SpaceId& id) {
   return with_space<std::vector<Applicant>>(*core_, id, [&](SpaceState& space) -> Result<std::vector<Applicant>> {
@@ -184,29 +199,27 @@ RecordId Replica::new_draft_id() {
   return core_->random().make<RecordId>();
 }
 Status Replica::save_draft(const RecordId& draft, std::string_view kind, std::string_view json) {
-  const TakeTurn<Turn> guard(core_->mutex);
-  DOORSTEP_TRY(core_->require_open());
-  if (!core_->schema().kind(kind))
-    return Error(Code::invalid_record, "there is no record kind \"" + std::string(kind) + "\" in the schema");
-  return core_->database().run("INSERT OR REPLACE INTO draft(id, kind, json) VALUES(?, ?, ?)", draft, kind, json);
+  return in_open_store(*core_, [&]() -> Status {
+    if (!core_->schema().kind(kind))
+      return Error(Code::invalid_record, "there is no record kind \"" + std::string(kind) + "\" in the schema");
+    return core_->database().run("INSERT OR REPLACE INTO draft(id, kind, json) VALUES(?, ?, ?)", draft, kind, json);
+  });
 }
 Result<std::vector<std::pair<RecordId, std::string>>> Replica::drafts(std::string_view kind) {
-  const TakeTurn<Turn> guard(core_->mutex);
-  DOORSTEP_TRY(core_->require_open());
-  DOORSTEP_ASSIGN(Statement rows, core_->database().prepare("SELECT id, json FROM draft WHERE kind = ? ORDER BY id"));
-  rows.bind(1, kind);
-  std::vector<std::pair<RecordId, std::string>> out;
-  for (;;) {
-    DOORSTEP_ASSIGN(const bool row, rows.step());
-    if (!row) return out;
-    DOORSTEP_ASSIGN(const RecordId id, rows.column_id<RecordId>(0));
-    out.emplace_back(id, rows.column_text(1));
-  }
+  return in_open_store(*core_, [&]() -> Result<std::vector<std::pair<RecordId, std::string>>> {
+    DOORSTEP_ASSIGN(Statement rows, core_->database().prepare("SELECT id, json FROM draft WHERE kind = ? ORDER BY id"));
+    rows.bind(1, kind);
+    std::vector<std::pair<RecordId, std::string>> out;
+    for (;;) {
+      DOORSTEP_ASSIGN(const bool row, rows.step());
+      if (!row) return out;
+      DOORSTEP_ASSIGN(const RecordId id, rows.column_id<RecordId>(0));
+      out.emplace_back(id, rows.column_text(1));
+    }
+  });
 }
 Status Replica::discard_draft(const RecordId& draft) {
-  const TakeTurn<Turn> guard(core_->mutex);
-  DOORSTEP_TRY(core_->require_open());
-  return core_->database().run("DELETE FROM draft WHERE id = ?", draft);
+  return in_open_store(*core_, [&]() -> Status { return core_->database().run("DELETE FROM draft WHERE id = ?", draft); });
 }
 
 // ---- Reading -----------------------------------------------------------------------------------------------------------------
@@ -269,11 +282,10 @@ Subscription Replica::observe(const SpaceId& space, Query query, std::function<v
               answer = std::move(answer)](const std::vector<RecordId>&) {
     const auto core = weak.lock();
     if (!core) return;
-    const auto found = [&]() -> Result<std::vector<RecordView>> {
-      const TakeTurn<Turn> guard(core->mutex);
+    const auto found = in_turn(*core, [&]() -> Result<std::vector<RecordView>> {
       DOORSTEP_ASSIGN(SpaceState * state, core->space(space));
       return run_query(*core, *state, query);
-    }();
+    });
     if (found) answer(*found);
   };
   auto observer = std::make_shared<Observer>(Observer{space, kind, std::nullopt, std::move(ask)});
@@ -322,9 +334,7 @@ Result<std::vector<QuarantineInfo>> Replica::quarantine(const SpaceId& id) {
   });
 }
 Status Replica::verify(const std::function<void(std::size_t, std::size_t)>& progress) {
-  const TakeTurn<Turn> guard(core_->mutex);
-  DOORSTEP_TRY(core_->require_open());
-  return verify_store(*core_, progress);
+  return in_open_store(*core_, [&]() -> Status { return verify_store(*core_, progress); });
 }
 
 }  // namespace doorstep

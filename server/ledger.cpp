@@ -65,7 +65,7 @@ Status Ledger::load() {
 Status Ledger::begin() { return store_.begin(); }
 
 Status Ledger::commit() {
-  auto status = store_.commit();
+  auto status = without_throwing([&] { return store_.commit(); });
   if (!status) {
     rollback();
     return status;
@@ -90,13 +90,22 @@ void Ledger::touch_log(const SpaceId& id, const LogId& log, const Space& space) 
   const auto at = space.logs.find(log);
   if (at == space.logs.end()) {
     undo_.push_back([this, id, log] {
-      Space& back = spaces_[id];
-      --back.logs_of_device[back.logs[log].name.device];
-      back.logs.erase(log);
+      Space& back = spaces_.at(id);
+      const auto made = back.logs.find(log);
+      if (made == back.logs.end()) return;
+      --back.logs_of_device.at(made->second.name.device);
+      back.logs.erase(made);
     });
   } else {
-    undo_.push_back([this, id, log, old = at->second] { spaces_[id].logs[log] = old; });
+    undo_.push_back([this, id, log, old = at->second] { spaces_.at(id).logs.at(log) = old; });
   }
+}
+
+// Both or neither, also where there is no memory for one of them.
+void Ledger::add_log(Space& space, const LogId& id, const Log& log) {
+  auto& of_device = space.logs_of_device[log.name.device];
+  space.logs[id] = log;
+  ++of_device;
 }
 
 // ---- Segments ----------------------------------------------------------------------------------------------------------
@@ -242,8 +251,7 @@ class Ledger::Appending {
     }
     if (!known_) {
       // In memory first: should the store fail, undoing finds it there.
-      space_.logs[log_id_] = log_;
-      ++space_.logs_of_device[name_.device];
+      add_log(space_, log_id_, log_);
       known_ = true;
       DOORSTEP_ASSIGN(log_.number, ledger_.store_.create_log(space_id_, name_));
     }
@@ -264,12 +272,12 @@ class Ledger::Appending {
     if (ledger_.quotas_.space_bytes_max == 0 && ledger_.quotas_.authority_bytes_max == 0) return;
     auto* of_space = &space_.bytes;
     auto* of_authority = &ledger_.bytes_of_authority_[space_.roster->authority()];
-    *of_space += bytes;
-    *of_authority += bytes;
     ledger_.undo_.push_back([of_space, of_authority, bytes] {
       *of_space -= bytes;
       *of_authority -= bytes;
     });
+    *of_space += bytes;
+    *of_authority += bytes;
   }
 
   Ledger& ledger_;
@@ -330,8 +338,7 @@ Status Ledger::split_log(const SpaceId& id, Space& space, const LogId& log_id, P
   left.hash = hash.value_or(Hash{});
   const LogId branch_id = branch.id(id);
   touch_log(id, branch_id, space);
-  space.logs[branch_id] = {*moved, branch, old.position, old.hash, old.closed};
-  ++space.logs_of_device[branch.device];
+  add_log(space, branch_id, {*moved, branch, old.position, old.hash, old.closed});
   return {};
 }
 

@@ -4,6 +4,7 @@
 // Invariants:
 // 1. Between begin() and commit() changes are noted; rollback() undoes them here and in the store, so memory never runs ahead of
 //    the disk.
+//    Also after std::bad_alloc, which any call may throw: whoever runs the transaction catches it and rolls back.
 // 2. A log's hash chain is whole: a segment enters only behind the one that it names.
 // 3. Once a log was split it is closed: what would continue it is Code::conflict, so that everybody comes to the same branches.
 // 4. A conflict is answered once for one place and peer; the second time the segment is called forged (Code::unauthenticated), so
@@ -110,6 +111,7 @@ class Ledger {
   /// Notes the space as it is, so that rollback() can bring it back.
   void touch(const SpaceId& id, const Space& space);
   void touch_log(const SpaceId& id, const LogId& log, const Space& space);
+  static void add_log(Space& space, const LogId& id, const Log& log);
   Status split_log(const SpaceId& id, Space& space, const LogId& log, Position position);
   Status drop_answered(const SpaceId& id, const Roster& roster);
   Status within_quota(const Space& space, std::size_t bytes) const;

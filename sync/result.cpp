@@ -33,6 +33,12 @@ const char* code_name(Code code) {
   return "unknown";
 }
 
+namespace {
+const std::string no_memory = "there is not enough memory. Nothing was changed by this step: close other programs and try again";
+}
+
+const std::string& Error::message() const { return message_.empty() ? no_memory : message_; }
+
 bool Error::retryable() const {
   switch (code_) {
     case Code::busy:

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -50,14 +51,17 @@ const char* code_name(Code code);
 class [[nodiscard]] Error {
  public:
   Error(Code code, std::string message) : code_(code), message_(std::move(message)) {}
+  /// Memory is short. Takes none itself, so that it can always be said.
+  static Error out_of_memory() noexcept { return Error(); }
   Code code() const { return code_; }
-  const std::string& message() const { return message_; }
+  const std::string& message() const;
   /// True if the same call may work later without anybody changing anything (network, busy, disk full).
   bool retryable() const;
 
  private:
+  Error() noexcept : code_(Code::full) {}
   Code code_;
-  std::string message_;
+  std::string message_;  ///< Empty: of out_of_memory().
 };
 
 template <class T>
@@ -113,6 +117,15 @@ class [[nodiscard]] Result<void> {
 };
 
 using Status = Result<void>;
+
+/// Carries out a call of a public interface, across which nothing throws: of what others throw only the lack of memory is expected.
+/// Whoever has begun something undoes it on the way here, by its destructors.
+template <class Call>
+auto without_throwing(Call&& call) -> decltype(call()) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) { return Error::out_of_memory(); }
+}
 
 }  // namespace doorstep
 

@@ -47,27 +47,40 @@ Core::~Core() = default;
 Result<std::shared_ptr<Core>> Core::create(const ReplicaOptions& options, std::string_view passphrase) {
   std::shared_ptr<Core> core(new Core(options));
   DOORSTEP_ASSIGN(core->directory_, core->acquire_directory());
-  if (Vault::exists(*core->directory_))
-    return Error(Code::already_exists, "there is a store in this directory already: open it, or choose another directory");
-  VaultSecrets secrets;
-  secrets.identity_seed.resize(32);
-  core->random_->fill(secrets.identity_seed);
-  const SealingKeyPair sealing = make_sealing_key_pair(*core->random_);
-  secrets.sealing = to_bytes(sealing.secret_key.reveal());
-  VaultPlain plain;
-  plain.transport = to_bytes(make_transport_key_pair(*core->random_).secret_key.reveal());
-  Bytes sealed = encode(secrets);
-  const Bytes outside = encode_vault_plain(plain);
-  DOORSTEP_ASSIGN(Vault vault,
-                  Vault::create(core->directory_, {view(passphrase), {}}, sealed, outside, *core->random_, options.passphrase_cost));
-  wipe(sealed);
-  core->vault_ = std::move(vault);
+  DOORSTEP_TRY(core->finish_rebuild());
+  DOORSTEP_TRY(Vault::exists(*core->directory_) ? core->take_up_vault(passphrase) : core->make_vault(passphrase));
   DOORSTEP_ASSIGN(const DatabaseKey key, core->vault_->database_key());
   DOORSTEP_ASSIGN(Database made, Database::create(core->directory_, key, core->database_options(), *core->random_));
   DOORSTEP_TRY(made.close());
   DOORSTEP_TRY(core->load_secrets());
   DOORSTEP_TRY(core->open_database());
   return core;
+}
+
+Status Core::make_vault(std::string_view passphrase) {
+  VaultSecrets secrets;
+  secrets.identity_seed.resize(32);
+  random_->fill(secrets.identity_seed);
+  const SealingKeyPair sealing = make_sealing_key_pair(*random_);
+  secrets.sealing = to_bytes(sealing.secret_key.reveal());
+  VaultPlain plain;
+  plain.transport = to_bytes(make_transport_key_pair(*random_).secret_key.reveal());
+  Bytes sealed = encode(secrets);
+  const Bytes outside = encode_vault_plain(plain);
+  DOORSTEP_ASSIGN(Vault vault, Vault::create(directory_, {view(passphrase), {}}, sealed, outside, *random_, options_.passphrase_cost));
+  wipe(sealed);
+  vault_ = std::move(vault);
+  return {};
+}
+
+// A vault without a database: its creation was interrupted before anybody was told of the store, and goes on where it ended.
+Status Core::take_up_vault(std::string_view passphrase) {
+  if (Database::exists(*directory_, database_options()))
+    return Error(Code::already_exists, "there is a store in this directory already: open it, or choose another directory");
+  DOORSTEP_ASSIGN(Vault vault, Vault::load(directory_, *random_));
+  DOORSTEP_TRY(vault.unlock({view(passphrase), {}}));
+  vault_ = std::move(vault);
+  return {};
 }
 
 Result<std::shared_ptr<Core>> Core::open(const ReplicaOptions& options, std::string_view passphrase, const SymmetricKey* key) {
@@ -130,8 +143,10 @@ Status Core::open_database() {
   DOORSTEP_ASSIGN(const DatabaseKey key, vault_->database_key());
   DOORSTEP_ASSIGN(Database opened, Database::open(directory_, key, database_options(), *random_));
   database_ = std::move(opened);
-  Status loaded = database_->migrate(store_migrations());
-  if (loaded) loaded = load_all();
+  Status loaded = without_throwing([this]() -> Status {
+    DOORSTEP_TRY(database_->migrate(store_migrations()));
+    return load_all();
+  });
   if (!loaded)
     database_.reset();
   else
@@ -266,8 +281,10 @@ Status Core::change(const std::function<Status()>& body) {
   DOORSTEP_TRY(require_open());
   const auto published = fresh_serial;
   DOORSTEP_ASSIGN(DatabaseTransaction transaction, DatabaseTransaction::begin(*database_));
-  Status done = body();
-  if (done) done = transaction.commit();
+  const Status done = without_throwing([&]() -> Status {
+    DOORSTEP_TRY(body());
+    return transaction.commit();
+  });
   if (done) {
     if (std::exchange(spaces_changed_, false)) remember_spaces();
     return {};
@@ -279,8 +296,8 @@ Status Core::change(const std::function<Status()>& body) {
   // Nothing that was not committed may leave.
   while (!fresh.empty() && fresh.back().serial > published) fresh.pop_back();
   const auto before = std::exchange(spaces_, {});
-  if (Status loaded = load_all(); !loaded) {
-    database_.reset();
+  if (Status loaded = without_throwing([&] { return load_all(); }); !loaded) {
+    database_.reset();  // locked, as half a memory would be wrong
     return loaded;
   }
   for (auto& [id, space] : spaces_) {
@@ -361,11 +378,11 @@ Result<SpaceId> Core::found(const Replica::FoundOptions& options) {
   DOORSTEP_TRY(change([&]() -> Status {
     DOORSTEP_TRY(insert_space(space));
     DOORSTEP_TRY(database_->run("INSERT INTO roster(space, position, entry) VALUES(?, 0, ?)", space.n, founding.entry));
+    space.roster = std::move(founding.roster);
+    space.roster_changed(device(), *sealing_);
+    spaces_.emplace(id, std::move(space));
     return {};
   }));
-  space.roster = std::move(founding.roster);
-  space.roster_changed(device(), *sealing_);
-  spaces_.emplace(id, std::move(space));
   remember_spaces();
   ++roster_serial;
   return id;
@@ -386,13 +403,13 @@ Result<std::vector<SpaceId>> Core::join(std::string_view uri, std::string_view l
   }
   if (label.size() > label_bytes_max) return Error(Code::invalid_argument, "the name is too long: at most 256 bytes");
   DOORSTEP_TRY(change([&]() -> Status {
-    for (auto& space : states) DOORSTEP_TRY(insert_space(space));
+    for (auto& space : states) {
+      DOORSTEP_TRY(insert_space(space));
+      const SpaceId id = space.id;
+      spaces_.emplace(id, std::move(space));
+    }
     return {};
   }));
-  for (auto& space : states) {
-    const SpaceId id = space.id;
-    spaces_.emplace(id, std::move(space));
-  }
   remember_spaces();
   ++roster_serial;
   return joined;
@@ -423,8 +440,9 @@ Result<std::string> Core::invite(SpaceState& space, const Replica::InviteOptions
   terms.role = options.role;
   terms.expires_ms = clock_->wall_ms() + options.valid_ms;
   DOORSTEP_ASSIGN(const Invited invited, invite_entry(*space.roster, space.keys, *identity_, terms, *random_));
+  std::string uri = invited.invitation.to_uri();  // before the entry stands, so that nobody is left with half an invitation
   DOORSTEP_TRY(append_own_entry(space, invited.entry));
-  return invited.invitation.to_uri();
+  return uri;
 }
 
 Result<std::vector<JoinRequest>> Core::applicants(SpaceState& space) {
@@ -450,9 +468,11 @@ Status Core::admit(SpaceState& space, const DeviceId& device) {
   const InviteItem* invite = space.roster->invite(at->invite);
   DOORSTEP_ASSIGN(const std::string role, space.keys.open_text(invite->role, invite_role_purpose(invite->id)));
   DOORSTEP_ASSIGN(const Bytes entry, admit_entry(*space.roster, space.keys, *identity_, *at, role, label.label));
+  const Hash answered = hash("doorstep/1/proposal", {ByteView(at->encode())});
   DOORSTEP_TRY(append_own_entry(space, entry));
-  return database_->run("DELETE FROM proposal WHERE space = ? AND hash = ?", space.n,
-                        hash("doorstep/1/proposal", {ByteView(at->encode())}));
+  // If this fails nothing is amiss: what the roster has answered is not listed any more.
+  (void)without_throwing([&] { return database_->run("DELETE FROM proposal WHERE space = ? AND hash = ?", space.n, answered); });
+  return {};
 }
 
 Status Core::store_proposal(SpaceState& space, ByteView proposal) {
@@ -474,7 +494,15 @@ void Core::publish(SpaceState& space, LogNumber log, Position first, std::vector
   work_ = true;
 }
 
+// A change stands whether or not there is memory to tell of it.
 void Core::notify() {
+  (void)without_throwing([this]() -> Status {
+    tell_observers();
+    return {};
+  });
+}
+
+void Core::tell_observers() {
   std::vector<std::pair<std::shared_ptr<Observer>, std::vector<RecordId>>> calls;
   std::vector<std::function<void()>> callbacks;
   {
@@ -490,9 +518,10 @@ void Core::notify() {
       }
       if (!ids.empty()) calls.emplace_back(observer, std::move(ids));
     }
-    changed_.clear();
-    if (std::exchange(work_, false))
+    if (work_)
       for (const auto& [number, callback] : work_callbacks) callbacks.push_back(callback);
+    work_ = false;
+    changed_.clear();
   }
   for (const auto& callback : callbacks) callback();
   for (auto& [observer, ids] : calls) {

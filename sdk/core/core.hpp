@@ -236,6 +236,9 @@ class Core : public std::enable_shared_from_this<Core> {
   Status load_space(SpaceState& space);
   Status load_digest(SpaceState& space);
   Result<Counter> last_own_counter(const SpaceState& space);
+  void tell_observers();
+  Status make_vault(std::string_view passphrase);
+  Status take_up_vault(std::string_view passphrase);
   Status open_database();
   Result<std::shared_ptr<StoreDirectory>> acquire_directory() const;
   DatabaseOptions database_options() const;

@@ -17,6 +17,8 @@ class Link::Body {
       : core_(std::move(core)), relay_(relay), channel_(std::move(channel)), session_(std::move(options)) {}
   ~Body();
 
+  /// Without memory a call stops anywhere: the link has ended then, and the store stands where its last transaction left it.
+  Status guarded(const std::function<Status()>& call);
   Status feed(ByteView bytes);
   Bytes output();
   void tick();
@@ -92,7 +94,11 @@ bool names(const std::vector<RelayAddress>& relays, const TransportPublicKey& ke
 
 }  // namespace
 
-Result<Link> Link::start(Replica& replica, const RelayAddress& relay, As as) {
+namespace {
+
+Result<Link> start_link(Replica& replica, const RelayAddress& relay, Link::As as) {
+  using As = Link::As;
+  using Body = Link::Body;
   const auto core = replica.core();
   const TakeTurn<Turn> guard(core->mutex);
   DOORSTEP_TRY(core->require_open());
@@ -133,16 +139,36 @@ Result<Link> Link::start(Replica& replica, const RelayAddress& relay, As as) {
   return Link(std::move(body));
 }
 
+}  // namespace
+
+Result<Link> Link::start(Replica& replica, const RelayAddress& relay, As as) {
+  return without_throwing([&] { return start_link(replica, relay, as); });
+}
+
 Link::Link(std::unique_ptr<Body> body) : body_(std::move(body)) {}
 Link::Link(Link&&) noexcept = default;
 Link& Link::operator=(Link&&) noexcept = default;
 Link::~Link() = default;
-Status Link::feed(ByteView bytes) { return body_->feed(bytes); }
-Bytes Link::output() { return body_->output(); }
-void Link::tick() { body_->tick(); }
-void Link::wake() { body_->wake(); }
-void Link::on_work(std::function<void()> callback) { body_->on_work(std::move(callback)); }
-void Link::close() { body_->close(); }
+Status Link::feed(ByteView bytes) {
+  return body_->guarded([&] { return body_->feed(bytes); });
+}
+Bytes Link::output() {
+  Bytes out;
+  (void)body_->guarded([&]() -> Status { return out = body_->output(), Status(); });
+  return out;
+}
+void Link::tick() {
+  (void)body_->guarded([&]() -> Status { return body_->tick(), Status(); });
+}
+void Link::wake() {
+  (void)body_->guarded([&]() -> Status { return body_->wake(), Status(); });
+}
+void Link::on_work(std::function<void()> callback) {
+  (void)body_->guarded([&]() -> Status { return body_->on_work(std::move(callback)), Status(); });
+}
+void Link::close() {
+  (void)body_->guarded([&]() -> Status { return body_->close(), Status(); });
+}
 bool Link::ended() const { return body_->ended(); }
 bool Link::outdated() const { return body_->outdated(); }
 bool Link::done() const { return body_->done(); }
@@ -181,6 +207,19 @@ SpaceSummary Link::Body::summary(SpaceState& space) const {
 }
 
 // ---- Driving ---------------------------------------------------------------------------------------------------------------------
+
+Status Link::Body::guarded(const std::function<Status()>& call) {
+  bool finished = false;
+  const Status out = without_throwing([&] {
+    const Status done = call();
+    finished = true;
+    return done;
+  });
+  if (finished) return out;
+  ended_ = true;
+  failure_ = Error::out_of_memory();
+  return *failure_;
+}
 
 Status Link::Body::feed(ByteView bytes) {
   if (ended_) return failure_ ? Status(*failure_) : Status();

@@ -17,6 +17,7 @@
 #include <sqlite3.h>
 
 #include "sdk/store/vfs.hpp"
+#include "sync/lab.hpp"
 
 namespace doorstep {
 
@@ -72,6 +73,11 @@ const char* advice(Code code) {
   }
 }
 
+struct Finalize {
+  void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+};
+using OwnStatement = std::unique_ptr<sqlite3_stmt, Finalize>;
+
 }  // namespace
 
 // ---- The connection
@@ -104,6 +110,8 @@ class Connection {
   /// The error for `rc`; poisons the connection and fails the transaction where that is due.
   Error note_failure(int rc, std::string_view doing);
   int exec(const char* sql) { return sqlite3_exec(db_, sql, nullptr, nullptr, nullptr); }
+  /// Where memory is short, SQLite may refuse to roll back: it is tried again before anything else is done.
+  void roll_back();
   Status check(int rc, std::string_view doing) {
     if (rc == SQLITE_OK) return {};
     return note_failure(rc, doing);
@@ -138,6 +146,7 @@ class Connection {
   std::unordered_map<std::string_view, std::list<CachedStatement>::iterator> by_sql_;
   std::size_t statements_out_ = 0;
   bool opened_ = false;
+  bool rollback_owed_ = false;
   bool unconfirmed_ = false;  // recovered frames that were not yet written anew
   std::optional<Error> poison_;
   std::optional<Error> transaction_error_;
@@ -168,7 +177,7 @@ Status Connection::open(const DatabaseKey& key, Random& random) {
 // log would be lost with them. So what recovery found is written anew, into the database file, before anything is written
 // behind it, and the names are made durable. What fails here (a full disk) is tried again before each write; reading works.
 Status Connection::confirm_recovered() {
-  if (!unconfirmed_ || (options_.hooks && options_.hooks->break_checkpoint_at_open)) return {};
+  if (!unconfirmed_ || DOORSTEP_PLANTED(skip_checkpoint_at_open)) return {};
   DOORSTEP_TRY(directory_->files().sync_directory(directory_->path()));
   DOORSTEP_TRY(checkpoint(SQLITE_CHECKPOINT_TRUNCATE));
   unconfirmed_ = false;
@@ -199,11 +208,12 @@ Status Connection::expect(const char* pragma, std::string_view value) {
   const std::string sql = std::string("PRAGMA ") + pragma;
   sqlite3_stmt* raw = nullptr;
   DOORSTEP_TRY(check(sqlite3_prepare_v2(db_, sql.c_str(), -1, &raw, nullptr), sql));
+  const OwnStatement statement(raw);
   const int rc = sqlite3_step(raw);
-  const auto* text = rc == SQLITE_ROW ? reinterpret_cast<const char*>(sqlite3_column_text(raw, 0)) : nullptr;
-  const std::string got = text ? text : "nothing";
-  sqlite3_finalize(raw);
   if (rc != SQLITE_ROW && rc != SQLITE_DONE) return note_failure(rc, "open the database");
+  const auto* text = rc == SQLITE_ROW ? reinterpret_cast<const char*>(sqlite3_column_text(raw, 0)) : nullptr;
+  if (rc == SQLITE_ROW && !text) return Error::out_of_memory();  // a number that found no room to be written
+  const std::string got = text ? text : "nothing";
   if (got == value) return {};
   // The three that stand in the file; the others are ours to set, so this SQLite does not know them.
   const std::string_view name = pragma;
@@ -233,11 +243,14 @@ Status Connection::close() {
   if (!opened_) {
     sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);  // what did not open right stays as it is
   } else if (poison_) {
-    out = *poison_;
+    out = without_throwing([&]() -> Status { return *poison_; });
   } else {
     // SQLite does this too, but keeps the failure to itself.
     const int rc = sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
-    if (rc != SQLITE_OK) out = note_failure(rc, "write the log into the database while closing; it will be done at the next opening");
+    if (rc != SQLITE_OK)
+      out = without_throwing([&]() -> Status {
+        return note_failure(rc, "write the log into the database while closing; it will be done at the next opening");
+      });
   }
   const int rc = sqlite3_close(std::exchange(db_, nullptr));
   DOORSTEP_CHECK(rc == SQLITE_OK);
@@ -250,7 +263,8 @@ int Connection::on_commit(void* self, sqlite3*, const char*, int wal_pages) {
   auto& connection = *static_cast<Connection*>(self);
   connection.health_.wal_pages = static_cast<std::uint64_t>(wal_pages);
   const int limit = connection.options_.wal_autocheckpoint_pages;
-  if (limit > 0 && wal_pages >= limit) (void)connection.checkpoint(SQLITE_CHECKPOINT_PASSIVE);
+  if (limit > 0 && wal_pages >= limit)
+    (void)without_throwing([&] { return connection.checkpoint(SQLITE_CHECKPOINT_PASSIVE); });  // above is SQLite, which is C
   return SQLITE_OK;
 }
 
@@ -265,6 +279,7 @@ Status Connection::checkpoint(int mode) {
 
 Status Connection::look_for_poison(int rc) {
   if (poison_) return *poison_;
+  if (DOORSTEP_PLANTED(ignore_poison)) return {};
   const auto kind = vfs_ ? vfs_->poison() : SealedVfs::Poison::none;
   const bool failed_sync = rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC || kind == SealedVfs::Poison::failed_sync;
   if (kind == SealedVfs::Poison::bad_seal)
@@ -280,6 +295,11 @@ Status Connection::look_for_poison(int rc) {
 }
 
 Error Connection::note_failure(int rc, std::string_view doing) {
+  const bool fails_transaction = transaction == TransactionState::open && (rc & 0xff) != SQLITE_CONSTRAINT;
+  if (fails_transaction) {
+    transaction = TransactionState::failed;
+    transaction_error_ = Error::out_of_memory();  // until there is room for a better one
+  }
   Status poisoned = look_for_poison(rc);
   const bool unsafe_rewrite = vfs_ && vfs_->take_unsafe_rewrite();
   const Code code = unsafe_rewrite ? Code::too_large : code_of(rc);
@@ -289,10 +309,7 @@ Error Connection::note_failure(int rc, std::string_view doing) {
         "the transaction outgrew the page cache and was rolled back in part, which this SQLite cannot write safely. Nothing of it was "
         "saved: use smaller transactions, or DatabaseOptions::spill = false";
   Error error = poisoned.ok() ? Error(code, sentence) : poisoned.error();
-  if (transaction == TransactionState::open && (rc & 0xff) != SQLITE_CONSTRAINT) {
-    transaction = TransactionState::failed;
-    transaction_error_ = error;
-  }
+  if (fails_transaction) transaction_error_ = error;
   return error;
 }
 
@@ -300,6 +317,8 @@ Status Connection::check_usable() {
   if (poison_) return *poison_;
   if (vfs_ && vfs_->poison() != SealedVfs::Poison::none) return note_failure(SQLITE_IOERR, "go on");
   if (!db_) return Error(Code::locked, "the database is closed: open the store first");
+  if (rollback_owed_) roll_back();
+  if (rollback_owed_) return Error::out_of_memory();
   if (transaction == TransactionState::open && sqlite3_get_autocommit(db_)) {
     transaction = TransactionState::failed;
     transaction_error_ = Error(Code::internal, "the transaction was rolled back by SQLite: begin it again");
@@ -308,6 +327,11 @@ Status Connection::check_usable() {
     return Error(transaction_error_->code(),
                  "an earlier step of this transaction failed, so nothing more is done in it: " + transaction_error_->message());
   return {};
+}
+
+void Connection::roll_back() {
+  if (db_ && !sqlite3_get_autocommit(db_)) (void)exec("ROLLBACK");
+  rollback_owed_ = db_ && !sqlite3_get_autocommit(db_);
 }
 
 // ---- Statements
@@ -326,8 +350,12 @@ Result<CachedStatement*> Connection::borrow(std::string_view sql) {
   DOORSTEP_TRY(check(sqlite3_prepare_v3(db_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &raw, &tail),
                      "prepare a statement"));
   if (!raw) return Error(Code::invalid_argument, "the statement is empty");
-  statements_.push_front({raw, std::string(sql), found == by_sql_.end(), true});
-  if (statements_.front().cached) by_sql_.emplace(statements_.front().sql, statements_.begin());
+  OwnStatement owner(raw);
+  std::list<CachedStatement> made;
+  made.push_front({raw, std::string(sql), found == by_sql_.end(), true});
+  if (made.front().cached) by_sql_.emplace(made.front().sql, made.begin());
+  statements_.splice(statements_.begin(), made);
+  (void)owner.release();
   ++statements_out_;
   return &statements_.front();
 }
@@ -423,7 +451,8 @@ std::int64_t Statement::column_int(int index) const { return sqlite3_column_int6
 double Statement::column_double(int index) const { return sqlite3_column_double(raw(), index); }
 
 std::string_view Statement::column_text(int index) const {
-  const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(raw(), index));
+  // As a blob: asked for a text, SQLite would end it with a zero, and without memory for that say that there is none.
+  const auto* text = static_cast<const char*>(sqlite3_column_blob(raw(), index));
   return text ? std::string_view(text, static_cast<std::size_t>(sqlite3_column_bytes(raw(), index))) : std::string_view();
 }
 
@@ -438,19 +467,20 @@ namespace {
 
 // A database of one page, born in WAL mode with its reserved bytes, so that a rollback journal never exists.
 Result<Bytes> newborn_image(bool plain) {
-  sqlite3* db = nullptr;
-  int rc = sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY, nullptr);
+  sqlite3* raw = nullptr;
+  int rc = sqlite3_open_v2(":memory:", &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY, nullptr);
+  const std::unique_ptr<sqlite3, int (*)(sqlite3*)> db(raw, sqlite3_close);
   int reserve = plain ? 0 : static_cast<int>(seal_bytes);
-  if (rc == SQLITE_OK) rc = sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
+  if (rc == SQLITE_OK) rc = sqlite3_file_control(raw, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
   const std::string sql =
       "PRAGMA page_size=4096; PRAGMA encoding='UTF-8'; PRAGMA auto_vacuum=2; PRAGMA application_id=" + std::to_string(application_id);
-  if (rc == SQLITE_OK) rc = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+  if (rc == SQLITE_OK) rc = sqlite3_exec(raw, sql.c_str(), nullptr, nullptr, nullptr);
   sqlite3_int64 size = 0;
-  unsigned char* image = rc == SQLITE_OK ? sqlite3_serialize(db, "main", &size, 0) : nullptr;
+  const std::unique_ptr<unsigned char, void (*)(void*)> image(rc == SQLITE_OK ? sqlite3_serialize(raw, "main", &size, 0) : nullptr,
+                                                              sqlite3_free);
+  if ((rc & 0xff) == SQLITE_NOMEM || (rc == SQLITE_OK && !image)) return Error::out_of_memory();
   Bytes out;
-  if (image) out.assign(image, image + size);
-  sqlite3_free(image);
-  sqlite3_close(db);
+  if (image) out.assign(image.get(), image.get() + size);
   if (out.size() < page_bytes || out.size() % page_bytes != 0 || (!plain && out[20] != seal_bytes))
     return Error(Code::unsupported, std::string("this build of SQLite cannot make a database with reserved bytes: ") + sqlite3_errstr(rc));
   out[18] = out[19] = 2;
@@ -486,7 +516,7 @@ Result<Database> Database::open(std::shared_ptr<StoreDirectory> directory, const
   if (size.code() == Code::not_found)
     return Error(Code::not_found, "there is no database at " + file + ": it was never made, or somebody removed it");
   if (!size.ok()) return size.error();
-  if (*size < page_bytes)
+  if (*size < page_bytes && !DOORSTEP_PLANTED(fail_open_recovery))
     return Error(Code::corrupt,
                  file + " has been cut to " + std::to_string(*size) + " bytes. Keep the store's files, and rebuild it (Replica::rebuild)");
   auto connection = std::make_unique<detail::Connection>(std::move(directory), options);
@@ -588,10 +618,11 @@ Status DatabaseTransaction::commit() {
   detail::Connection& connection = *connection_;
   Status out = connection.check_usable();
   if (out.ok()) {
+    const auto hand_back = [&](detail::CachedStatement* statement) { connection.hand_back(statement); };
     Result<detail::CachedStatement*> cached = connection.borrow("COMMIT");
     if (cached.ok()) {
-      const auto done = connection.step((*cached)->raw, "commit the transaction");
-      connection.hand_back(*cached);
+      const std::unique_ptr<detail::CachedStatement, decltype(hand_back)> statement(*cached, hand_back);
+      const auto done = connection.step(statement->raw, "commit the transaction");
       if (!done.ok()) out = done.error();
     } else {
       out = cached.error();
@@ -609,7 +640,7 @@ Status DatabaseTransaction::commit() {
 void DatabaseTransaction::rollback() {
   if (!connection_) return;
   detail::Connection& connection = *std::exchange(connection_, nullptr);
-  if (connection.db() && !sqlite3_get_autocommit(connection.db())) (void)connection.exec("ROLLBACK");
+  connection.roll_back();
   connection.transaction = detail::TransactionState::none;
 }
 

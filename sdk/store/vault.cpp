@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "sync/lab.hpp"
+
 namespace doorstep {
 
 namespace {
@@ -344,6 +346,7 @@ Status Vault::write(const Content& changed, Previous previous) const {
     if (!before.ok() && before.code() != Code::not_found) return before.error();
   }
   const Bytes file = VaultFormat::encode(changed);
+  if (DOORSTEP_PLANTED(vault_not_atomic)) return files.write_synced(directory_->file("vault"), file);
   DOORSTEP_TRY(write_atomically(files, directory_->path(), "vault", file));
   if (previous == Previous::keep) return {};
   DOORSTEP_TRY(files.remove(directory_->file("vault.damaged")));

@@ -10,6 +10,8 @@
 #include <new>
 #include <optional>
 
+#include "sync/lab.hpp"
+
 namespace doorstep {
 
 namespace {
@@ -64,8 +66,8 @@ RecordSealer::RecordSealer(const DatabaseKey& key, Random& random)
 
 ByteView RecordSealer::associated(RecordKind kind, std::uint64_t salts, std::uint32_t number) {
   associated_[16] = static_cast<std::uint8_t>(kind);
-  put_le(associated_.data() + 17, salts, 8);
-  put_le(associated_.data() + 25, number, 4);
+  put_le(associated_.data() + 17, DOORSTEP_PLANTED(forget_wal_salts) ? 0 : salts, 8);
+  put_le(associated_.data() + 25, DOORSTEP_PLANTED(forget_page_number) ? 0 : number, 4);
   return associated_;
 }
 
@@ -94,9 +96,18 @@ bool RecordSealer::open(RecordKind kind, std::uint64_t salts, std::uint32_t numb
                         std::span<std::uint8_t> plain) {
   const std::uint8_t* const tail = record + plain.size();
   const Nonce nonce = Nonce::from({tail, sizeof(Nonce::data)});
-  return aead_open_detached(kind == RecordKind::page ? page_key_ : wal_key_, nonce, {record, plain.size()},
-                            std::span<const std::uint8_t, aead_tag_bytes>(tail + sizeof nonce.data, aead_tag_bytes),
-                            associated(kind, salts, number), plain);
+  const SymmetricKey& key = kind == RecordKind::page ? page_key_ : wal_key_;
+  const std::span<const std::uint8_t, aead_tag_bytes> tag(tail + sizeof nonce.data, aead_tag_bytes);
+  const ByteView about = associated(kind, salts, number);
+  if (DOORSTEP_PLANTED(accept_short_tag)) {  // as if the last byte were not part of it
+    std::array<std::uint8_t, aead_tag_bytes> longer;
+    std::copy(tag.begin(), tag.end(), longer.begin());
+    for (int last = 0; last < 256; ++last) {
+      longer.back() = static_cast<std::uint8_t>(last);
+      if (aead_open_detached(key, nonce, {record, plain.size()}, longer, about, plain)) return true;
+    }
+  }
+  return aead_open_detached(key, nonce, {record, plain.size()}, tag, about, plain);
 }
 
 Bytes seal_image(const DatabaseKey& key, Random& random, ByteView image) {
@@ -127,7 +138,7 @@ class SealedVfs::File {
 
   int sync(int flags) {
     if (const int rc = flush()) return rc;
-    if (vfs_.hooks_ && vfs_.hooks_->break_sync) return SQLITE_OK;
+    if (DOORSTEP_PLANTED(skip_fsync)) return SQLITE_OK;
     if (below_->pMethods->xSync(below_, flags) != SQLITE_OK) return vfs_.poison_with(Poison::failed_sync, label_);  // S10
     return SQLITE_OK;
   }
@@ -141,7 +152,7 @@ class SealedVfs::File {
   SealedVfs& vfs_;
 
   int poison(std::uint32_t number, const char* what) {
-    return vfs_.poison_with(Poison::bad_seal, std::string(what) + " " + std::to_string(number) + " of " + label_);
+    return vfs_.poison_with(Poison::bad_seal, std::string(what) + " " + std::to_string(number), label_);
   }
 
   /// Reads `out` at a disk offset. `whole` tells whether all of it exists; what does not is zeros. (S9, S11)
@@ -202,8 +213,7 @@ class SealedVfs::MainFile final : public File {
   MainFile(SealedVfs& vfs, sqlite3_file* below) : File(vfs, "main.db", below, waiting_records_max * page_bytes) {}
 
   int read(std::span<std::uint8_t> out, std::int64_t offset) override {
-    const bool from_constants = !(vfs_.hooks_ && vfs_.hooks_->break_header_from_constants);
-    if (offset == 0 && out.size() == database_header_bytes && from_constants) {
+    if (offset == 0 && out.size() == database_header_bytes && !DOORSTEP_PLANTED(header_from_disk)) {
       std::copy(constant_header.begin(), constant_header.end(), out.begin());  // S5
       return SQLITE_OK;
     }
@@ -239,14 +249,14 @@ class SealedVfs::MainFile final : public File {
 
   int size(std::int64_t& out) override {
     if (const int rc = size_on_disk(out)) return rc;
-    return out < static_cast<std::int64_t>(page_bytes) ? poison(1, "page") : SQLITE_OK;  // S6
+    return out < static_cast<std::int64_t>(page_bytes) && !DOORSTEP_PLANTED(fail_open_recovery) ? poison(1, "page") : SQLITE_OK;  // S6
   }
 
  private:
   // S3, S6, S12
   int open_page(bool whole, std::uint32_t number, const std::array<std::uint8_t, page_bytes>& record, std::span<std::uint8_t> out) {
     if (!whole || !vfs_.sealer_.open(RecordKind::page, 0, number, record.data(), out.first(page_plain_bytes))) {
-      if (!(vfs_.hooks_ && vfs_.hooks_->break_tag_check)) return poison(number, "page");
+      if (!DOORSTEP_PLANTED(tolerate_bad_tag)) return poison(number, "page");
       std::fill(out.begin(), out.end(), std::uint8_t{0});
     }
     std::fill(out.begin() + page_plain_bytes, out.end(), std::uint8_t{0});
@@ -317,7 +327,7 @@ class SealedVfs::WalFile final : public File {
 
   // S4: zeros are no frame to SQLite (page number 0) and no header (magic), so the log ends here.
   int end_of_log(std::span<std::uint8_t> out, std::uint32_t frame) {
-    if (vfs_.hooks_ && vfs_.hooks_->break_tolerant_recovery) return poison(frame, "frame");
+    if (DOORSTEP_PLANTED(fail_closed_recovery)) return poison(frame, "frame");
     std::fill(out.begin(), out.end(), std::uint8_t{0});
     ++vfs_.recovery_bad_records_;
     return SQLITE_OK;
@@ -389,7 +399,7 @@ class SealedVfs::WalFile final : public File {
       first_overwritten_ = 0;
       return false;
     }
-    return frame < first_overwritten_ && !(vfs_.hooks_ && vfs_.hooks_->break_rewrite_guard);
+    return frame < first_overwritten_ && !DOORSTEP_PLANTED(skip_rewrite_guard);
   }
 
   int write_frame_header(std::uint32_t frame, ByteView bytes) {
@@ -435,6 +445,23 @@ struct SealedVfs::Handle {
 struct VfsEntryPoints {
   using Operation = VfsTestHooks::Operation;
 
+  // No exception passes through SQLite, which is C.
+  template <class Call>
+  static int guarded(Call&& call) {
+    try {
+      return call();
+    } catch (const std::bad_alloc&) { return SQLITE_IOERR_NOMEM; }
+  }
+  /// A call on an open file: seen, refused while poisoned, and carried out.
+  template <class Call>
+  static int on_file(sqlite3_file* handle, Operation operation, sqlite3_int64 offset, int bytes, Call&& call) {
+    return guarded([&] {
+      SealedVfs::File& f = file(handle);
+      f.vfs().observe(operation, f.label(), offset, bytes);
+      return f.vfs().poison() != SealedVfs::Poison::none ? f.vfs().poison_rc() : call(f);
+    });
+  }
+
   static SealedVfs::File& file(sqlite3_file* handle) { return *reinterpret_cast<SealedVfs::Handle*>(handle)->file; }
   static SealedVfs& vfs(sqlite3_vfs* v) { return *static_cast<SealedVfs*>(v->pAppData); }
   static sqlite3_vfs* below(sqlite3_vfs* v) { return vfs(v).below_; }
@@ -449,37 +476,26 @@ struct VfsEntryPoints {
     return rc;
   }
   static int read(sqlite3_file* handle, void* out, int bytes, sqlite3_int64 offset) {
-    SealedVfs::File& f = file(handle);
-    f.vfs().observe(Operation::read, f.label(), offset, bytes);
-    if (f.vfs().poison() != SealedVfs::Poison::none) return f.vfs().poison_rc();
-    return f.read({static_cast<std::uint8_t*>(out), static_cast<std::size_t>(bytes)}, offset);
+    const std::span<std::uint8_t> to(static_cast<std::uint8_t*>(out), static_cast<std::size_t>(bytes));
+    return on_file(handle, Operation::read, offset, bytes, [&](SealedVfs::File& f) { return f.read(to, offset); });
   }
   static int write(sqlite3_file* handle, const void* in, int bytes, sqlite3_int64 offset) {
-    SealedVfs::File& f = file(handle);
-    f.vfs().observe(Operation::write, f.label(), offset, bytes);
-    if (f.vfs().poison() != SealedVfs::Poison::none) return f.vfs().poison_rc();
-    return f.write({static_cast<const std::uint8_t*>(in), static_cast<std::size_t>(bytes)}, offset);
+    const ByteView from(static_cast<const std::uint8_t*>(in), static_cast<std::size_t>(bytes));
+    return on_file(handle, Operation::write, offset, bytes, [&](SealedVfs::File& f) { return f.write(from, offset); });
   }
   static int truncate(sqlite3_file* handle, sqlite3_int64 size) {
-    SealedVfs::File& f = file(handle);
-    f.vfs().observe(Operation::truncate, f.label(), size, 0);
-    if (f.vfs().poison() != SealedVfs::Poison::none) return f.vfs().poison_rc();
-    return f.truncate(size);
+    return on_file(handle, Operation::truncate, size, 0, [&](SealedVfs::File& f) { return f.truncate(size); });
   }
   static int sync(sqlite3_file* handle, int flags) {
-    SealedVfs::File& f = file(handle);
-    f.vfs().observe(Operation::sync, f.label(), 0, 0);
-    if (f.vfs().poison() != SealedVfs::Poison::none) return f.vfs().poison_rc();
-    return f.sync(flags);
+    return on_file(handle, Operation::sync, 0, 0, [&](SealedVfs::File& f) { return f.sync(flags); });
   }
   static int size(sqlite3_file* handle, sqlite3_int64* out) {
-    SealedVfs::File& f = file(handle);
-    f.vfs().observe(Operation::size, f.label(), 0, 0);
-    if (f.vfs().poison() != SealedVfs::Poison::none) return f.vfs().poison_rc();
-    std::int64_t size = 0;
-    const int rc = f.size(size);
-    *out = size;
-    return rc;
+    return on_file(handle, Operation::size, 0, 0, [&](SealedVfs::File& f) {
+      std::int64_t size = 0;
+      const int rc = f.size(size);
+      *out = size;
+      return rc;
+    });
   }
   static int lock(sqlite3_file* handle, int level) {
     sqlite3_file* const b = file(handle).below();
@@ -499,11 +515,17 @@ struct VfsEntryPoints {
   static int device_characteristics(sqlite3_file*) { return SQLITE_IOCAP_POWERSAFE_OVERWRITE; }  // S8
 
   static int open(sqlite3_vfs* v, const char* name, sqlite3_file* handle, int flags, int* out_flags) {
-    return vfs(v).open(name, handle, flags, out_flags);
+    return guarded([&] { return vfs(v).open(name, handle, flags, out_flags); });
   }
-  static int remove(sqlite3_vfs* v, const char* name, int sync_directory) { return vfs(v).remove(name, sync_directory); }
-  static int access(sqlite3_vfs* v, const char* name, int flags, int* out) { return vfs(v).access(name, flags, out); }
-  static int full_path(sqlite3_vfs* v, const char* name, int bytes, char* out) { return vfs(v).full_path(name, bytes, out); }
+  static int remove(sqlite3_vfs* v, const char* name, int sync_directory) {
+    return guarded([&] { return vfs(v).remove(name, sync_directory); });
+  }
+  static int access(sqlite3_vfs* v, const char* name, int flags, int* out) {
+    return guarded([&] { return vfs(v).access(name, flags, out); });
+  }
+  static int full_path(sqlite3_vfs* v, const char* name, int bytes, char* out) {
+    return guarded([&] { return vfs(v).full_path(name, bytes, out); });
+  }
   static int randomness(sqlite3_vfs* v, int bytes, char* out) { return below(v)->xRandomness(below(v), bytes, out); }
   static int sleep(sqlite3_vfs* v, int microseconds) { return below(v)->xSleep(below(v), microseconds); }
   static int current_time(sqlite3_vfs* v, double* out) { return below(v)->xCurrentTime(below(v), out); }
@@ -568,12 +590,13 @@ SealedVfs::~SealedVfs() {
   sqlite3_vfs_unregister(&vfs_);
 }
 
-int SealedVfs::poison_with(Poison poison, std::string place) {
-  if (poison_ == Poison::none) {
-    poison_ = poison;
-    poison_place_ = std::move(place);
-  }
-  return poison_rc();
+int SealedVfs::poison_with(Poison poison, std::string_view what, std::string_view of) {
+  const int rc = poison == Poison::failed_sync ? SQLITE_IOERR_FSYNC : SQLITE_IOERR_DATA;
+  if (poison_ != Poison::none || DOORSTEP_PLANTED(ignore_poison)) return rc;
+  poison_ = poison;  // first: the place may find no memory
+  poison_place_ = what;
+  if (!of.empty()) poison_place_.append(" of ").append(of);
+  return rc;
 }
 
 // S7. Never creates the main file: it is born sealed, by rename.
@@ -593,7 +616,13 @@ int SealedVfs::open(const char* name, sqlite3_file* handle, int flags, int* out_
     if (below_file->pMethods) below_file->pMethods->xClose(below_file);
     return rc;
   }
-  File* const file = main ? static_cast<File*>(new MainFile(*this, below_file)) : new WalFile(*this, below_file);
+  File* file = nullptr;
+  try {
+    file = main ? static_cast<File*>(new MainFile(*this, below_file)) : new WalFile(*this, below_file);
+  } catch (const std::bad_alloc&) {
+    below_file->pMethods->xClose(below_file);
+    return SQLITE_NOMEM;
+  }
   open_files_[main ? 0 : 1] = file;
   reinterpret_cast<Handle*>(handle)->file = file;
   handle->pMethods = &VfsEntryPoints::methods;

@@ -54,19 +54,13 @@ class RecordSealer {
 /// A database image (whole SQLite pages with 40 reserved bytes) as the bytes of a sealed main.db.
 Bytes seal_image(const DatabaseKey& key, Random& random, ByteView image);
 
-/// Only for tests: sees every call, and can break a rule to prove that the crash harness notices.
+/// Only for tests: sees every call.
 class VfsTestHooks {
  public:
   enum class Operation { open, remove, access, read, write, truncate, sync, size };
   virtual ~VfsTestHooks() = default;
   /// `file`: "main", "wal", or the refused name.
-  virtual void on_call(Operation, std::string_view /*file*/, std::int64_t /*offset*/, std::int64_t /*bytes*/) {}
-  bool break_header_from_constants = false;  ///< Breaks S5.
-  bool break_tolerant_recovery = false;      ///< Breaks S4.
-  bool break_tag_check = false;              ///< Breaks S3: a page whose seal does not hold is zeros.
-  bool break_checkpoint_at_open = false;     ///< Breaks S13.
-  bool break_rewrite_guard = false;          ///< Breaks S14.
-  bool break_sync = false;                   ///< Breaks "saved means durable": xSync does nothing.
+  virtual void on_call(Operation, std::string_view file, std::int64_t offset, std::int64_t bytes) = 0;
 };
 
 /// One registered VFS for one database file. Must outlive the connection that uses it.
@@ -102,7 +96,7 @@ class SealedVfs {
   void observe(VfsTestHooks::Operation operation, std::string_view file, std::int64_t offset, std::int64_t bytes) {
     if (hooks_) hooks_->on_call(operation, file, offset, bytes);
   }
-  int poison_with(Poison poison, std::string place);
+  int poison_with(Poison poison, std::string_view what, std::string_view of = {});
   int poison_rc() const { return poison_ == Poison::failed_sync ? SQLITE_IOERR_FSYNC : SQLITE_IOERR_DATA; }
 
   sqlite3_vfs vfs_{};

@@ -6,7 +6,8 @@
 // 2. Positions of a log are contiguous: append_segment() takes only the next one (Code::conflict otherwise). Of a roster as well.
 // 3. The store believes its caller: signatures, rights and chains are judged before (admission.hpp). It checks only 2 and its bounds.
 // 4. Failures: Code::full (nothing half-written; the same call may work later), Code::corrupt (a file fails its check), Code::io
-//    (the device refuses: whoever serves from this store stops writing, because after a failed sync nothing is known).
+//    (the device refuses: whoever serves from this store stops writing, because after a failed sync nothing is known). Where memory is
+//    short a call is Code::full or throws std::bad_alloc; after rollback() nothing of the transaction is left.
 // 5. One thread. A second process may read at any time, and add authorities.
 #pragma once
 

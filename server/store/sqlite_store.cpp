@@ -10,6 +10,8 @@
 #include <map>
 #include <string_view>
 
+#include "sync/lab.hpp"
+
 namespace doorstep::relay {
 
 namespace {
@@ -37,6 +39,7 @@ std::string database_path(const std::string& directory) { return directory + "/r
 Error store_error(int code, const char* detail) {
   const std::string what = detail ? std::string(" (") + detail + ")" : std::string();
   if (code == SQLITE_IOERR_SHMSIZE) code = SQLITE_FULL;  // the journal's index could not grow; nothing was written
+  if (code == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM) return Error::out_of_memory();
   switch (code & 0xff) {
     case SQLITE_FULL: return {Code::full, "the relay's disk is full: make room, nothing was half-written" + what};
     case SQLITE_CORRUPT:
@@ -120,6 +123,7 @@ class SqliteStore::Database {
 
   ~Database() {
     for (auto& [sql, statement] : statements_) sqlite3_finalize(statement);
+    if (sync_failed_) sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
     sqlite3_close(db_);
     if (lock_ >= 0) ::close(lock_);
   }
@@ -128,6 +132,7 @@ class SqliteStore::Database {
     const int result = sqlite3_open_v2(path.c_str(), &db_, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs);
     if (result != SQLITE_OK) return error(result);
     sqlite3_busy_timeout(db_, 5000);
+    sqlite3_wal_hook(db_, on_commit, this);
     return {};
   }
   Status lock(const std::string& directory) {
@@ -144,16 +149,56 @@ class SqliteStore::Database {
   /// `sql` is a literal: its address is its name.
   Query query(const char* sql) {
     auto& statement = statements_[sql];
+    if (rollback_owed_) roll_back();
+    if (rollback_owed_) return {*this, nullptr, SQLITE_NOMEM};
     int result = SQLITE_OK;
     if (!statement) result = sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
     return {*this, statement, result};
   }
-  Error error(int result) const { return store_error(result, db_ ? sqlite3_errmsg(db_) : nullptr); }
-  bool in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
+  Error error(int result) {
+    note(result);
+    return store_error(result, db_ ? sqlite3_errmsg(db_) : nullptr);
+  }
+  /// Without memory SQLite may refuse; then it is done before anything else.
+  void roll_back() {
+    if (sqlite3_get_autocommit(db_) == 0) (void)sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
+    rollback_owed_ = sqlite3_get_autocommit(db_) == 0;
+  }
+  /// What recovery found in the journal may be bytes that a failed fsync left in the kernel's memory and never on the disk: commits
+  /// behind them would be lost with them. So it is moved into the database, and synced there, before anything is written.
+  Status confirm_recovered() {
+    if (!unconfirmed_ || DOORSTEP_PLANTED(relay_trusts_found_journal)) return {};
+    DOORSTEP_TRY(checkpoint());
+    unconfirmed_ = false;
+    return {};
+  }
+  Status checkpoint() {
+    const int result = sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+    if (result != SQLITE_OK) return error(result);
+    return {};
+  }
+  /// A failed fsync, also of a checkpoint: what lies in the journal may be in the kernel's memory only, and commits behind it would be
+  /// lost with it. Nothing is written until the store was opened again, which reads what is really there.
+  Status check_writable() const {
+    if (!sync_failed_ || DOORSTEP_PLANTED(relay_ignores_failed_sync)) return {};
+    return Error(Code::io, "the relay's disk could not confirm what was written (fsync failed): check it and start the relay again");
+  }
 
  private:
+  static constexpr int checkpoint_pages = 2000;
+  // Instead of SQLite's own automatic checkpoint, which keeps its failures to itself.
+  static int on_commit(void* self, sqlite3* db, const char*, int pages) {
+    if (pages >= checkpoint_pages)
+      static_cast<Database*>(self)->note(sqlite3_wal_checkpoint_v2(db, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr));
+    return SQLITE_OK;
+  }
+  void note(int result) { sync_failed_ = sync_failed_ || result == SQLITE_IOERR_FSYNC || result == SQLITE_IOERR_DIR_FSYNC; }
+
   sqlite3* db_ = nullptr;
   int lock_ = -1;
+  bool sync_failed_ = false;
+  bool unconfirmed_ = true;
+  bool rollback_owed_ = false;
   std::map<const char*, sqlite3_stmt*> statements_;
 };
 
@@ -177,6 +222,15 @@ static Status make_place(const std::string& directory) {
     return Error(Code::io, "no file can be made in " + directory + ": check who may write there");
   }
   ::close(file);
+  return {};
+}
+
+// SQLite syncs the directory too when it makes the journal, but keeps a failure to itself.
+static Status sync_names(const std::string& directory) {
+  const int file = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = file >= 0 && ::fsync(file) == 0;
+  if (file >= 0) ::close(file);
+  if (!synced) return Error(Code::io, "the directory " + directory + " cannot be synced: check the disk");
   return {};
 }
 
@@ -213,8 +267,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& direct
   DOORSTEP_TRY(
       database->execute("PRAGMA synchronous = FULL; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
                         "PRAGMA cache_spill = OFF;"  // sdk/store/FORMAT.md, S14: a spilled transaction can be lost after its commit
-
-                        "PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 0; PRAGMA trusted_schema = OFF"));
+                        "PRAGMA journal_size_limit = 0; PRAGMA trusted_schema = OFF"));
   for (const auto& [sql, wanted] : {std::pair{"PRAGMA application_id", application_id}, std::pair{"PRAGMA user_version", format_version}}) {
     auto query = database->query(sql);
     if (!query.next()) {
@@ -226,6 +279,11 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& direct
       return Error(Code::unsupported, "the store in " + directory + " was written by a newer doorstep-relay");
     return Error(Code::corrupt, directory + " does not hold a whole relay's store: was init interrupted? Remove it and run init again");
   }
+  if (!vfs && mode == Mode::serve) DOORSTEP_TRY(sync_names(directory));
+  // If the disk is full or somebody reads, it is tried again before the first write; reading goes on.
+  if (mode == Mode::serve)
+    if (const auto confirmed = database->confirm_recovered(); confirmed.code() == Code::io || confirmed.code() == Code::corrupt)
+      return confirmed.error();
   return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(database)));
 }
 
@@ -263,16 +321,22 @@ Status SqliteStore::allow(const DeviceId& authority) {
 
 // ---- Transactions ------------------------------------------------------------------------------------------------------
 
-Status SqliteStore::begin() { return db_->execute("BEGIN IMMEDIATE"); }
+Status SqliteStore::begin() {
+  db_->roll_back();  // should an earlier one still be owed
+  DOORSTEP_TRY(db_->check_writable());
+  DOORSTEP_TRY(db_->confirm_recovered());
+  return db_->execute("BEGIN IMMEDIATE");
+}
 Status SqliteStore::commit() {
   auto status = db_->execute("COMMIT");
   if (!status) rollback();
   return status;
 }
-void SqliteStore::rollback() {
-  if (db_->in_transaction()) (void)db_->execute("ROLLBACK");
+void SqliteStore::rollback() { db_->roll_back(); }
+Status SqliteStore::checkpoint() {
+  DOORSTEP_TRY(db_->check_writable());
+  return db_->checkpoint();
 }
-Status SqliteStore::checkpoint() { return db_->execute("PRAGMA wal_checkpoint(TRUNCATE)"); }
 
 // ---- Rosters -----------------------------------------------------------------------------------------------------------
 

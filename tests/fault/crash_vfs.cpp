@@ -1,9 +1,18 @@
 #include "tests/fault/crash_vfs.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace doorstep::fault {
+
+const char* damage_name(Damage damage) {
+  static constexpr std::array<const char*, damage_kinds> names = {
+      "all lost",         "all kept",        "prefix torn",    "suffix kept",       "alternate kept", "some kept",    "reordered",
+      "sectors kept",     "sectors garbled", "sectors zeroed", "sectors misplaced", "halves old",     "bits flipped", "size without data",
+      "truncations only", "writes only",     "names only",     "contents only",     "mixed"};
+  return names[static_cast<std::size_t>(damage)];
+}
 
 namespace {
 constexpr std::int64_t sector_bytes = 512;
@@ -29,6 +38,7 @@ struct DiskHandle {
   SimulatedDisk* disk;
   int file;
   bool directory_unsynced;  // a new file: its first sync also syncs the directory, as the Unix VFS does
+  bool maps;                // has asked for the WAL's index
 };
 
 struct DiskEntryPoints {
@@ -37,6 +47,7 @@ struct DiskEntryPoints {
   static DiskHandle& handle(sqlite3_file* file) { return *reinterpret_cast<DiskHandle*>(file); }
 
   static int open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out_flags) {
+    const AtWork at_work;
     SimulatedDisk& d = disk(vfs);
     file->pMethods = nullptr;
     if (!name) return SQLITE_CANTOPEN;  // a temporary file: must never be asked for
@@ -48,6 +59,7 @@ struct DiskEntryPoints {
     h.disk = &d;
     h.file = exists ? found->second : d.create(name);
     h.directory_unsynced = !exists;
+    h.maps = false;
     h.base.pMethods = &methods;
     if (out_flags) *out_flags = flags;
     return SQLITE_OK;
@@ -64,6 +76,7 @@ struct DiskEntryPoints {
     return got == bytes ? SQLITE_OK : SQLITE_IOERR_SHORT_READ;
   }
   static int write(sqlite3_file* file, const void* in, int bytes, sqlite3_int64 offset) {
+    const AtWork at_work;
     DiskHandle& h = handle(file);
     const ByteView view(static_cast<const std::uint8_t*>(in), static_cast<std::size_t>(bytes));
     if (h.disk->fails(Kind::write)) {
@@ -74,6 +87,7 @@ struct DiskEntryPoints {
     return SQLITE_OK;
   }
   static int truncate(sqlite3_file* file, sqlite3_int64 size) {
+    const AtWork at_work;
     DiskHandle& h = handle(file);
     if (h.disk->fails(Kind::truncate)) return SQLITE_IOERR_TRUNCATE;
     h.disk->content(h.file).resize(static_cast<std::size_t>(size));
@@ -81,6 +95,7 @@ struct DiskEntryPoints {
     return SQLITE_OK;
   }
   static int sync(sqlite3_file* file, int) {
+    const AtWork at_work;
     DiskHandle& h = handle(file);
     if (h.disk->fails(Kind::sync)) {
       if (!h.disk->dead_) h.disk->events_.push_back({Kind::failed_sync, h.file, {}, {}, 0, {}});
@@ -102,8 +117,10 @@ struct DiskEntryPoints {
   static int no_reserved_lock(sqlite3_file*, int* out) { return *out = 0, SQLITE_OK; }
   // The index of a WAL, for those (the relay's store) that let other processes read it. One process, so locks are free.
   static int shared_map(sqlite3_file* file, int region, int bytes, int extend, void volatile** out) {
+    const AtWork at_work;
     DiskHandle& h = handle(file);
-    auto& regions = h.disk->shared_[h.file];
+    auto& [regions, users] = h.disk->shared_[h.file];
+    if (!std::exchange(h.maps, true)) ++users;
     const auto wanted = static_cast<std::size_t>(region);
     while (regions.size() <= wanted && extend) regions.push_back(std::make_unique<std::uint8_t[]>(static_cast<std::size_t>(bytes)));
     *out = wanted < regions.size() ? regions[wanted].get() : nullptr;
@@ -112,7 +129,9 @@ struct DiskEntryPoints {
   static int shared_lock(sqlite3_file*, int, int, int) { return SQLITE_OK; }
   static void shared_barrier(sqlite3_file*) {}
   static int shared_unmap(sqlite3_file* file, int) {
-    handle(file).disk->shared_.erase(handle(file).file);
+    DiskHandle& h = handle(file);
+    const auto at = h.disk->shared_.find(h.file);
+    if (std::exchange(h.maps, false) && --at->second.users == 0) h.disk->shared_.erase(at);
     return SQLITE_OK;
   }
   static int file_control(sqlite3_file*, int, void*) { return SQLITE_NOTFOUND; }
@@ -120,6 +139,7 @@ struct DiskEntryPoints {
   static int device_characteristics(sqlite3_file*) { return 0; }
 
   static int remove(sqlite3_vfs* vfs, const char* name, int sync_directory) {
+    const AtWork at_work;
     SimulatedDisk& d = disk(vfs);
     if (!d.names_.contains(name)) return SQLITE_IOERR_DELETE_NOENT;
     if (d.fails(Kind::remove)) return SQLITE_IOERR_DELETE;
@@ -131,6 +151,7 @@ struct DiskEntryPoints {
     return SQLITE_OK;
   }
   static int access(sqlite3_vfs* vfs, const char* name, int, int* out) {
+    const AtWork at_work;
     *out = disk(vfs).names_.contains(name) ? 1 : 0;
     return SQLITE_OK;
   }
@@ -255,6 +276,7 @@ Error refused(const char* what, const std::string& path, bool full = false) {
 }  // namespace
 
 Result<Bytes> SimulatedDisk::read(const std::string& path, std::size_t bytes_max) {
+  const AtWork at_work;
   const auto found = names_.find(path);
   if (found == names_.end()) return Error(Code::not_found, "simulated: there is no " + path);
   if (read_fails()) return refused("read", path);
@@ -263,12 +285,14 @@ Result<Bytes> SimulatedDisk::read(const std::string& path, std::size_t bytes_max
 }
 
 Result<std::uint64_t> SimulatedDisk::size(const std::string& path) {
+  const AtWork at_work;
   const auto found = names_.find(path);
   if (found == names_.end()) return Error(Code::not_found, "simulated: there is no " + path);
   return static_cast<std::uint64_t>(content(found->second).size());
 }
 
 Status SimulatedDisk::write_synced(const std::string& path, ByteView bytes) {
+  const AtWork at_work;
   if (fails(Event::Kind::create)) return refused("create", path);
   const auto found = names_.find(path);
   const int file = found == names_.end() ? create(path) : found->second;
@@ -287,6 +311,7 @@ Status SimulatedDisk::write_synced(const std::string& path, ByteView bytes) {
 }
 
 Status SimulatedDisk::rename(const std::string& from, const std::string& to) {
+  const AtWork at_work;
   const auto found = names_.find(from);
   if (found == names_.end()) return Error(Code::not_found, "simulated: there is no " + from);
   if (fails(Event::Kind::rename)) return refused("rename", from);
@@ -297,6 +322,7 @@ Status SimulatedDisk::rename(const std::string& from, const std::string& to) {
 }
 
 Status SimulatedDisk::remove(const std::string& path) {
+  const AtWork at_work;
   if (!names_.contains(path)) return {};
   if (fails(Event::Kind::remove)) return refused("remove", path);
   names_.erase(path);
@@ -305,12 +331,16 @@ Status SimulatedDisk::remove(const std::string& path) {
 }
 
 Status SimulatedDisk::sync_directory(const std::string& path) {
+  const AtWork at_work;
   if (fails(Event::Kind::sync_directory)) return refused("sync", path);
   events_.push_back({Event::Kind::sync_directory, -1, {}, {}, 0, {}});
   return {};
 }
 
-Result<std::unique_ptr<FileLock>> SimulatedDisk::lock(const std::string&) { return std::make_unique<FileLock>(); }
+Result<std::unique_ptr<FileLock>> SimulatedDisk::lock(const std::string&) {
+  const AtWork at_work;
+  return std::make_unique<FileLock>();
+}
 
 // ---- Crashes
 
@@ -343,36 +373,121 @@ void apply_content(Bytes& content, const Event& event) {
   if (event.kind == Event::Kind::truncate) content.resize(static_cast<std::size_t>(event.offset));
 }
 
-// Each sector of a write is kept, lost or garbled by itself.
-void apply_sectors(Bytes& content, const Event& event, Dice& dice, unsigned keep_percent, unsigned garble_percent) {
+/// The sectors that a write touches, as (offset, bytes).
+std::vector<std::pair<std::int64_t, ByteView>> sectors_of(const Event& event) {
+  std::vector<std::pair<std::int64_t, ByteView>> out;
   const auto end = event.offset + static_cast<std::int64_t>(event.bytes.size());
   for (std::int64_t at = event.offset; at < end;) {
     const std::int64_t next = std::min(end, (at / sector_bytes + 1) * sector_bytes);
-    Bytes part(event.bytes.begin() + (at - event.offset), event.bytes.begin() + (next - event.offset));
-    const auto roll = dice.below(100);
-    if (roll < garble_percent)
-      for (auto& byte : part) byte = static_cast<std::uint8_t>(dice.next());
-    if (roll < garble_percent + keep_percent) write_into(content, at, part);
+    out.emplace_back(at, ByteView(event.bytes).subspan(static_cast<std::size_t>(at - event.offset), static_cast<std::size_t>(next - at)));
     at = next;
+  }
+  return out;
+}
+
+enum class Rest { old, noise, zeros };
+
+// Each sector of a write is new, something else, or as it was.
+void apply_sectors(Bytes& content, const Event& event, Dice& dice, unsigned new_percent, unsigned rest_percent, Rest rest) {
+  for (const auto& [at, bytes] : sectors_of(event)) {
+    const auto roll = dice.below(100);
+    if (roll < new_percent) {
+      write_into(content, at, bytes);
+    } else if (roll < new_percent + rest_percent && rest != Rest::old) {
+      Bytes other(bytes.size());
+      if (rest == Rest::noise)
+        for (auto& byte : other) byte = static_cast<std::uint8_t>(dice.next());
+      write_into(content, at, other);
+    }
+  }
+}
+
+void apply_misplaced(Bytes& content, const Event& event, Dice& dice) {
+  const auto sectors = sectors_of(event);
+  for (const auto& [at, bytes] : sectors) {
+    const ByteView from = dice.chance(30) ? sectors[dice.below(sectors.size())].second : bytes;
+    write_into(content, at, from.first(std::min(from.size(), bytes.size())));
+  }
+}
+
+void apply_write_damaged(Bytes& content, const Event& event, Damage damage, Dice& dice) {
+  const ByteView bytes = event.bytes;
+  switch (damage) {
+    case Damage::all_kept:
+    case Damage::reordered:
+    case Damage::contents_only:
+    case Damage::writes_only: return write_into(content, event.offset, bytes);
+    case Damage::some_kept:
+    case Damage::alternate_kept:
+    case Damage::suffix_kept:
+      if (dice.chance(50)) write_into(content, event.offset, bytes);
+      return;
+    case Damage::prefix_torn: return apply_sectors(content, event, dice, 50, 0, Rest::old);
+    case Damage::sectors_kept: return apply_sectors(content, event, dice, 60, 0, Rest::old);
+    case Damage::sectors_garbled: return apply_sectors(content, event, dice, 40, 30, Rest::noise);
+    case Damage::sectors_zeroed: return apply_sectors(content, event, dice, 40, 30, Rest::zeros);
+    case Damage::sectors_misplaced: return apply_misplaced(content, event, dice);
+    case Damage::halves_old: return write_into(content, event.offset, bytes.first(bytes.size() / 2));
+    case Damage::bits_flipped: {
+      Bytes flipped = to_bytes(bytes);
+      if (!flipped.empty()) flipped[dice.below(flipped.size())] ^= static_cast<std::uint8_t>(1u << dice.below(8));
+      return write_into(content, event.offset, flipped);
+    }
+    case Damage::size_without_data: content.resize(std::max(content.size(), static_cast<std::size_t>(event.offset) + bytes.size())); return;
+    case Damage::all_lost:
+    case Damage::truncations_only:
+    case Damage::names_only:
+    case Damage::mixed: return;
   }
 }
 
 void apply_damaged(Bytes& content, const Event& event, Damage damage, Dice& dice) {
-  if (event.kind == Event::Kind::truncate) {
-    if (damage == Damage::all_kept || (damage != Damage::all_lost && dice.chance(50))) apply_content(content, event);
-    return;
-  }
+  if (event.kind == Event::Kind::write) return apply_write_damaged(content, event, damage, dice);
   switch (damage) {
-    case Damage::all_kept: apply_content(content, event); break;
-    case Damage::some_kept:
+    case Damage::all_kept:
+    case Damage::reordered:
+    case Damage::contents_only:
+    case Damage::truncations_only: return apply_content(content, event);
+    case Damage::all_lost:
+    case Damage::writes_only:
+    case Damage::names_only: return;
+    default:
       if (dice.chance(50)) apply_content(content, event);
-      break;
-    case Damage::sectors_kept: apply_sectors(content, event, dice, 60, 0); break;
-    case Damage::sectors_garbled: apply_sectors(content, event, dice, 40, 30); break;
-    case Damage::size_without_data:
-      content.resize(std::max(content.size(), static_cast<std::size_t>(event.offset) + event.bytes.size()));
-      break;
-    default: break;
+  }
+}
+
+/// What happens to a file's operations of which each has its place in the order.
+void apply_all(Bytes& content, std::vector<const Event*> pending, Damage damage, Dice& dice) {
+  const std::size_t cut = pending.empty() ? 0 : dice.below(pending.size());
+  if (damage == Damage::reordered)
+    for (std::size_t i = pending.size(); i > 1; --i) std::swap(pending[i - 1], pending[dice.below(i)]);
+  for (std::size_t i = 0; i < pending.size(); ++i) {
+    const Event& event = *pending[i];
+    switch (damage) {
+      case Damage::prefix_torn:
+        if (i < cut) apply_content(content, event);
+        if (i == cut) apply_damaged(content, event, damage, dice);
+        break;
+      case Damage::suffix_kept:
+        if (i >= cut) apply_content(content, event);
+        break;
+      case Damage::alternate_kept:
+        if ((i + cut) % 2 == 0) apply_content(content, event);
+        break;
+      case Damage::mixed: apply_damaged(content, event, static_cast<Damage>(dice.below(damage_kinds - 1)), dice); break;
+      default: apply_damaged(content, event, damage, dice);
+    }
+  }
+}
+
+bool name_is_kept(Damage damage, Dice& dice) {
+  switch (damage) {
+    case Damage::all_kept:
+    case Damage::prefix_torn:
+    case Damage::names_only: return true;
+    case Damage::all_lost:
+    case Damage::contents_only: return false;
+    default: return dice.chance(50);
   }
 }
 
@@ -402,28 +517,21 @@ Image CrashWalk::image(Damage damage, std::uint64_t seed) const {
   Dice dice(seed);
   std::map<std::string, int> names = durable_names_;
   for (const Event* event : pending_names_)
-    if (damage == Damage::all_kept || damage == Damage::prefix_torn || (damage != Damage::all_lost && dice.chance(50)))
-      apply_name(names, *event);
+    if (name_is_kept(damage, dice)) apply_name(names, *event);
   Image out;
   for (const auto& [name, file] : names) {
     const auto found = files_.find(file);
     Bytes& content = out[name];
     if (found == files_.end()) continue;
     content = found->second.durable;
-    const auto& pending = found->second.pending;
-    const std::size_t whole = damage == Damage::prefix_torn && !pending.empty() ? dice.below(pending.size()) : 0;
-    for (std::size_t i = 0; i < pending.size(); ++i) {
-      if (damage == Damage::prefix_torn) {
-        if (i < whole) apply_content(content, *pending[i]);
-        if (i == whole) apply_sectors(content, *pending[i], dice, 50, 0);
-      } else if (damage == Damage::mixed) {
-        apply_damaged(content, *pending[i], static_cast<Damage>(dice.below(damage_kinds - 1)), dice);
-      } else {
-        apply_damaged(content, *pending[i], damage, dice);
-      }
-    }
+    apply_all(content, found->second.pending, damage, dice);
   }
   return out;
+}
+
+bool CrashWalk::at_risk() const {
+  return !pending_names_.empty() ||
+         std::any_of(files_.begin(), files_.end(), [](const auto& file) { return !file.second.pending.empty(); });
 }
 
 }  // namespace doorstep::fault

@@ -1,9 +1,9 @@
 // A disk in memory, for everything below the sealing VFS: SQLite's VFS and Files on the same simulated disk.
 //
-// It writes down every operation that changes it. From that record, crash_image() makes the disk that a power cut after
-// the first n operations could have left:
+// It writes down every operation that changes it. From that record, CrashWalk makes the disk that a power cut after the first n
+// operations could have left:
 //   - a file's bytes up to its last fsync are there;
-//   - each write and truncation behind it is kept, lost, torn at 512-byte sectors or garbled, independently of the others;
+//   - each write and truncation behind it is kept, lost, torn or garbled, in any mixture (Damage);
 //   - names (create, rename, remove) are there once the directory was synced, otherwise each is kept or lost;
 //   - bytes that nobody wrote do not change;
 //   - what waited at a failed fsync is never on the disk, although the process goes on seeing it (ext4 after ATC'20).
@@ -21,6 +21,20 @@
 #include "sdk/store/files.hpp"
 
 namespace doorstep::fault {
+
+/// While the disk itself is at work, memory does not fail (failing_heap.hpp): it is the laboratory's, not the product's.
+class AtWork {
+ public:
+  AtWork() : before_(std::exchange(now_, true)) {}
+  ~AtWork() { now_ = before_; }
+  AtWork(const AtWork&) = delete;
+  AtWork& operator=(const AtWork&) = delete;
+  static bool now() { return now_; }
+
+ private:
+  static inline thread_local bool now_ = false;
+  bool before_;
+};
 
 /// Not for secrets: the same numbers on every machine from the same seed.
 class Dice {
@@ -45,9 +59,30 @@ struct Event {
   Bytes bytes;
 };
 
-/// How a power cut treats what was not synced.
-enum class Damage { all_lost, all_kept, prefix_torn, some_kept, sectors_kept, sectors_garbled, size_without_data, mixed };
-inline constexpr int damage_kinds = 8;
+/// How a power cut treats what was not synced. "Sector": 512 bytes of a write, which the disk keeps or loses by itself.
+enum class Damage : std::uint8_t {
+  all_lost,           ///< Nothing of it arrived.
+  all_kept,           ///< Everything arrived: the cut came between the writing and the word that it is durable.
+  prefix_torn,        ///< In order up to some write, and that one in part.
+  suffix_kept,        ///< The last writes arrived, earlier ones did not.
+  alternate_kept,     ///< Every second write.
+  some_kept,          ///< Each by the throw of a coin.
+  reordered,          ///< All arrived, in another order: where two overlap, the older one may win.
+  sectors_kept,       ///< Each sector by itself.
+  sectors_garbled,    ///< Each sector new, old or noise.
+  sectors_zeroed,     ///< Each sector new, old or zeros (allocated, never written).
+  sectors_misplaced,  ///< Some sectors hold what belongs into another sector of the same write.
+  halves_old,         ///< The first half of each write arrived, the second is what stood there before.
+  bits_flipped,       ///< All arrived, one bit of each write wrong.
+  size_without_data,  ///< The file's size arrived, the bytes did not.
+  truncations_only,   ///< Files were cut, nothing was written.
+  writes_only,        ///< The reverse.
+  names_only,         ///< Files were made, renamed and removed; what was written into them is lost.
+  contents_only,      ///< The reverse: the directory is as it was synced last.
+  mixed,              ///< For each operation another one of the above.
+};
+inline constexpr int damage_kinds = static_cast<int>(Damage::mixed) + 1;
+const char* damage_name(Damage damage);
 
 struct Fault {
   enum class Kind { none, eio, enospc, short_write, fsync_eio };
@@ -66,6 +101,8 @@ class SimulatedDisk final : public Files {
   sqlite3_vfs* vfs() { return &vfs_; }
   const std::vector<Event>& events() const { return events_; }
   Image image() const;  ///< As a running process sees it.
+  /// A file's bytes as they lie there, for whoever changes them behind a running process.
+  Bytes& raw(const std::string& path) { return content(names_.at(path)); }
   void arm(Fault fault);
   std::uint64_t calls_hit_by_fault() const { return fault_calls_; }
   /// The power goes at the n-th call from now that would change the disk (0: now): nothing happens any more, and every call fails.
@@ -96,7 +133,11 @@ class SimulatedDisk final : public Files {
   std::string vfs_name_;
   std::map<std::string, int> names_;
   std::vector<Bytes> contents_;
-  std::map<int, std::vector<std::unique_ptr<std::uint8_t[]>>> shared_;  // a WAL's index, by inode: memory, and gone with the process
+  struct SharedMemory {  // a WAL's index: gone with the last who uses it
+    std::vector<std::unique_ptr<std::uint8_t[]>> regions;
+    int users = 0;
+  };
+  std::map<int, SharedMemory> shared_;  // by inode
   std::vector<Event> events_;
   Fault fault_;
   std::uint64_t fault_calls_ = 0;
@@ -111,6 +152,8 @@ class CrashWalk {
   /// Moves to "a power cut after the first `count` events". Only forwards.
   void advance_to(std::size_t count);
   Image image(Damage damage, std::uint64_t seed) const;
+  /// True if a power cut now could lose something; if not, all kinds of damage leave the same disk.
+  bool at_risk() const;
 
  private:
   struct File {

@@ -1,9 +1,14 @@
 // The real program, as a process of its own: killed at random moments under upload, starved of file descriptors, asked to stop.
+//
+//   DOORSTEP_KILLS=n       so many rounds    (tests/fault/campaign kills)
+//   DOORSTEP_KILL_SEED=n   other moments
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <random>
 
 #include "server/store/sqlite_store.hpp"
 #include "tests/server/folder.hpp"
@@ -15,6 +20,11 @@ namespace doorstep::relay {
 namespace {
 
 using std::chrono::steady_clock;
+
+std::uint32_t number_from(const char* variable, std::uint32_t otherwise) {
+  const char* text = std::getenv(variable);
+  return text ? static_cast<std::uint32_t>(std::strtoul(text, nullptr, 10)) : otherwise;
+}
 
 class RelayProcessTest : public testing::Test {
  protected:
@@ -40,24 +50,35 @@ TEST_F(RelayProcessTest, KilledFiftyTimesKeepsEveryReceipt) {
   Writer log(village, a);
   TestClient client(replica);
   Position receipted = 0;
-  for (int round = 0; round < 50; ++round) {
+  std::mt19937 moments(1 + number_from("DOORSTEP_KILL_SEED", 0));
+  const auto below = [&](unsigned bound) { return moments() % bound; };
+  const auto rounds = number_from("DOORSTEP_KILLS", 50);
+  for (std::uint32_t round = 0; round < rounds; ++round) {
+    SCOPED_TRACE(round);
+    if (below(4) == 0) {  // while it starts: recovery, the checkpoint behind it, reading the rosters
+      RelayProcess starting(data, {.wait = false});
+      ::usleep(below(30'000));
+      (void)starting.end(SIGKILL);
+    }
     RelayProcess relay(data);
-    ASSERT_NE(relay.port(), 0) << "round " << round;
+    ASSERT_NE(relay.port(), 0);
     client.connect(relay.port(), key);
+    if (below(3) == 0) {  // a roster entry among the segments
+      (void)village.invite();
+      replica.learn(village);
+    }
     for (int i = 0; i < 30; ++i) log.write(round % 3 == 0 ? 30'000 : 400);
     replica.learn(log);
-    std::array<std::uint8_t, 2> dice_bytes;
-    dice().fill(dice_bytes);
-    const Position goal = receipted + dice_bytes[0] % 25;
+    const Position goal = receipted + below(25);
     client.on_receipt = [&](const LogId&, Position position) { receipted = std::max(receipted, position); };
     (void)client.until([&] { return receipted > goal; });
-    // And a moment more, of up to two milliseconds, to end inside a commit as well as between two.
-    const auto until = steady_clock::now() + std::chrono::microseconds(dice_bytes[1] * 8);
+    // And a moment more, of up to three milliseconds, to end inside a commit as well as between two.
+    const auto until = steady_clock::now() + std::chrono::microseconds(below(3000));
     (void)client.until([&] { return steady_clock::now() > until; });
     ASSERT_EQ(client.seen.receipts_wrong, 0u);
     ASSERT_EQ(relay.end(SIGKILL), 128 + SIGKILL);
     client.cut();
-    ASSERT_GE(durable(log.id()), receipted) << "round " << round;
+    ASSERT_GE(durable(log.id()), receipted);
   }
   expect_sound();
   RelayProcess relay(data);

@@ -25,6 +25,7 @@ struct RelayTerms {
   rlim_t files = 0;    ///< Descriptors that it may have; 0: as many as we.
   std::string config;  ///< Lines of a configuration file, which will stand beside the data.
   std::string log;     ///< A file for its standard error.
+  bool wait = true;    ///< Until it listens; without, there is no port.
 };
 
 class RelayProcess {
@@ -48,7 +49,7 @@ class RelayProcess {
     }
     ::close(out[1]);
     out_ = out[0];
-    port_ = read_port();
+    if (terms.wait) port_ = read_port();
   }
   ~RelayProcess() {
     if (pid_ > 0) (void)end(SIGKILL);

@@ -13,6 +13,8 @@
 //
 // Threads: a Replica may be used from any thread; calls take turns. Observers run where ReplicaOptions::executor puts them.
 // Errors: every function returns a Result; see sync/result.hpp. No exceptions, no singletons; any number of replicas in a process.
+// Without memory a call is Code::full and nothing happened; only what returns no Result (observe(), a RecordView's texts) may then
+// throw std::bad_alloc, as a std::string does.
 #pragma once
 
 #include <cstdint>
@@ -251,6 +253,7 @@ class [[nodiscard]] Subscription {
 class Replica {
  public:
   /// Makes a new store with a new device. Code::already_exists if there is one. Takes about a second on a phone (Argon2id).
+  /// A creation that a power cut interrupted (open() says not_found) is called again, with the same passphrase.
   static Result<Replica> create(const ReplicaOptions& options, std::string_view passphrase);
   /// Code::not_found, wrong_key, corrupt, busy (another process has it), each with a sentence.
   static Result<Replica> open(const ReplicaOptions& options, std::string_view passphrase);
