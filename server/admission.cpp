@@ -1,4 +1,5 @@
 #include "server/admission.hpp"
+#include "sync/lab.hpp"
 
 #include <algorithm>
 
@@ -56,7 +57,9 @@ Result<Hash> admit_segment(const Roster& roster, const LogName& name, const Segm
     case Roster::Standing::beyond_cut: return Error(Code::no_right, "a segment lies beyond the cut of its device");
   }
   DOORSTEP_ASSIGN(const SegmentHead head, parse_for(roster, bytes));
-  DOORSTEP_ASSIGN(const Hash hash, verify_segment(place, head, *roster.epoch_entry_hash(head.epoch), name.device));
+  DOORSTEP_ASSIGN(const Hash hash, DOORSTEP_PLANTED(relay_admits_anything)
+                                       ? Result<Hash>(segment_hash(place, head, *roster.epoch_entry_hash(head.epoch)))
+                                       : verify_segment(place, head, *roster.epoch_entry_hash(head.epoch), name.device));
   if (contradicts_cut(roster, name, place.position, hash))
     return Error(Code::no_right, "a segment is on another branch than the one that the cut of its device names");
   return hash;

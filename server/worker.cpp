@@ -1,4 +1,5 @@
 #include "server/worker.hpp"
+#include "sync/lab.hpp"
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -170,6 +171,7 @@ void Worker::process(std::deque<Job> jobs) {
 // ---- Writing -----------------------------------------------------------------------------------------------------------
 
 Status Worker::write(Batch& batch) {
+  if (DOORSTEP_PLANTED(ack_before_commit) && std::exchange(uncommitted_, false)) DOORSTEP_TRY(ledger_.commit());
   DOORSTEP_TRY(ledger_.begin());
   for (std::size_t i = 0; i < batch.jobs.size(); ++i) {
     if (!writes(batch.jobs[i])) continue;
@@ -178,6 +180,7 @@ Status Worker::write(Batch& batch) {
       return status;
     }
   }
+  if (DOORSTEP_PLANTED(ack_before_commit)) return uncommitted_ = true, Status();
   return ledger_.commit();
 }
 

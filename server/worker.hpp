@@ -193,6 +193,7 @@ class Worker {
   std::deque<Job> queue_;
   Counts counts_;
   bool stopping_ = false;
+  bool uncommitted_ = false;  // only ever with a planted bug (lab.hpp)
   std::thread thread_;
 };
 

@@ -13,6 +13,7 @@
 
 #include "sync/codec.hpp"
 #include "sync/crypto.hpp"
+#include "sync/lab.hpp"
 #include "sync/limits.hpp"
 
 namespace doorstep {
@@ -260,8 +261,10 @@ void Record::apply_operation(std::uint32_t mark, PlacedOperation& placed) {
     const auto& seen = added.supersedes.emplace_back(Superseded{named, causal(reg, named)});
     added.causal = std::max(added.causal, seen.causal + 1);
     if (const Sibling* target = sibling(reg, named)) closing.name(target->value);
-    if (seen.causal == 0) reg.awaited.push_back(named);
+    if (seen.causal == 0 && !DOORSTEP_PLANTED(forget_early_supersession)) reg.awaited.push_back(named);
   }
+  if (DOORSTEP_PLANTED(time_supersedes))
+    std::erase_if(reg.siblings, [&](const Sibling& each) { return marks_[each.mark].corrected_ms() < marks_[mark].corrected_ms(); });
   if (!operation.supersedes.empty()) {
     sort_and_unique(reg.awaited);
     const auto is_named = [&](const Dot& target) {

@@ -2,7 +2,7 @@
 # Everything that is checked about Doorstep, from a fresh clone on a bare Debian 12: installs, builds, runs the tiers,
 # prints each tier's time beside its budget, and ends with one line `N passed, N failed`.
 #
-#   tests/run.sh                every tier: tidy unit property sim fault e2e consumer fuzz tsan
+#   tests/run.sh                every tier: tidy unit property sim fault hostile e2e consumer fuzz tsan
 #   tests/run.sh --quick        unit tests of the dev build only
 #   tests/run.sh --tier NAME    one of these tiers (may be repeated)
 #   tests/run.sh --fuzz SECONDS only fuzz: the corpus, then a search of so many seconds for each target
@@ -29,9 +29,9 @@ while [ $# -gt 0 ]; do
   shift
 done
 for tier in $tiers; do
-  case $tier in tidy | unit | property | sim | fault | e2e | consumer | fuzz | tsan) ;; *) usage; exit 2 ;; esac
+  case $tier in tidy | unit | property | sim | fault | hostile | e2e | consumer | fuzz | tsan) ;; *) usage; exit 2 ;; esac
 done
-[ -n "$tiers" ] || tiers="tidy unit property sim fault e2e consumer fuzz tsan"
+[ -n "$tiers" ] || tiers="tidy unit property sim fault hostile e2e consumer fuzz tsan"
 wants() { case " $tiers " in *" $1 "*) true ;; *) false ;; esac; }
 
 # ---- Counting
@@ -168,7 +168,7 @@ folders_of() {
   local folder
   for folder in $(find tests -mindepth 2 -maxdepth 2 -name '*_test.cpp' | cut -d/ -f2 | sort -u); do
     case $folder in
-      tidy | fault | e2e) [ "$1" = "$folder" ] && say "$folder" ;;
+      tidy | fault | hostile | e2e) [ "$1" = "$folder" ] && say "$folder" ;;
       *) [ "$1" = unit ] && say "$folder" ;;
     esac
   done
@@ -198,7 +198,12 @@ wasm() { check "sync/ compiles for wasm32" tests/tidy/wasm.sh; }
 
 unit() { local folder; for folder in $(folders_of unit); do run_tests dev "$folder" "*-$properties"; done; }
 property() { local folder; for folder in $(folders_of unit); do run_tests dev "$folder" "$properties"; done; }
-fault() { run_tests dev fault; }
+# Every moment of a power cut takes an optimized build; with sanitizers some of them.
+fault() {
+  run_tests lab fault
+  run_tests dev fault
+}
+hostile() { run_tests lab hostile; }
 
 # The simulator: seeds that failed once, 1,000 seeds twice, then as many as fit; one level on each core.
 simulate() {
@@ -308,10 +313,13 @@ fi
 if $dev; then
   wants unit && step unit 45 unit
   wants property && step property 60 property
-  wants fault && step fault 180 fault
 fi
-if wants sim; then
-  step "build lab" 200 build lab doorstep-sim && step sim 240 simulate
+if wants sim || wants fault || wants hostile; then
+  if step "build lab" 240 build lab doorstep-sim tests_fault tests_hostile doorstep-relay; then
+    wants sim && step sim 240 simulate
+    wants fault && step fault 240 fault
+    wants hostile && step hostile 120 hostile
+  fi
 fi
 if wants e2e || wants consumer || wants tsan; then
   if step "build release" 200 build release programs tests_e2e; then

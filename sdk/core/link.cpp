@@ -8,6 +8,7 @@
 #include "sdk/core/view.hpp"
 #include "sync/channel.hpp"
 #include "sync/invite.hpp"
+#include "sync/lab.hpp"
 
 namespace doorstep {
 
@@ -449,7 +450,7 @@ void Link::Body::handle(effect::PeerHeads& e) {
     }
     ask_for_receipt(*state, log, position);
   }
-  if (!went_back) return;
+  if (!went_back || DOORSTEP_PLANTED(ignore_own_head)) return;
   warn(
       "本机数据曾被恢复或复制，已另起一段日志，原有内容都保留。 / This store went back in time (restored or copied): it continues in a new "
       "log, "

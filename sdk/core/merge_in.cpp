@@ -4,6 +4,7 @@
 
 #include "sdk/core/core.hpp"
 #include "sync/codec.hpp"
+#include "sync/lab.hpp"
 #include "sync/limits.hpp"
 
 namespace doorstep {
@@ -121,6 +122,7 @@ Result<Reason> Core::merge(SpaceState& space, Transaction transaction, const Inc
     const auto operations = static_cast<std::uint32_t>(change.operations.size());
     DOORSTEP_TRY(merge_change(space, mark, std::move(change), offset, incoming, nullptr, !stands || !allowed));
     offset += operations;
+    if (DOORSTEP_PLANTED(half_transaction)) break;
   }
   return allowed ? Reason::none : Reason::no_right;
 }

@@ -4,6 +4,7 @@
 
 #include "sdk/core/core.hpp"
 #include "sync/codec.hpp"
+#include "sync/lab.hpp"
 #include "sync/limits.hpp"
 
 namespace doorstep {
@@ -105,6 +106,7 @@ Status Core::judge_again(SpaceState& space, LogNumber n, Position after) {
 // ---- Segments ------------------------------------------------------------------------------------------------------------------
 
 Reason Core::judge(const SpaceState& space, const LogState& log, Position position) {
+  if (DOORSTEP_PLANTED(ignore_cuts)) return Reason::none;
   switch (space.roster->standing(log.head.name.device, log.head.name.root_id(space.id), position)) {
     case Roster::Standing::stands: return Reason::none;
     case Roster::Standing::beyond_cut: return Reason::beyond_cut;
@@ -260,6 +262,7 @@ Result<SegmentContent> Core::read_segment(SpaceState& space, const SegmentPlace&
 // Where a branch leaves a log at its head, the log ends: what would go on with it is a branch too, so that everybody who holds the
 // same segments holds them under the same names.
 bool Core::is_closed(const SpaceState& space, const LogState& log) {
+  if (DOORSTEP_PLANTED(continue_closed_log)) return false;
   return std::any_of(space.logs.begin(), space.logs.end(), [&](const auto& each) {
     const LogName& name = each.second.head.name;
     return name.branch && name.starts_after == log.head.position && name.device == log.head.name.device &&

