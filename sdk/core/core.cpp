@@ -184,7 +184,7 @@ Status Core::load_all() {
       space.fresh_log = rows.column_int(6) != 0;
       space.rebuilt = rows.column_int(7) != 0;
       for (const auto& known : known_spaces_)
-        if (known.id == space.id) space.known_relays = known.relays;
+        if (known.id == space.id) space.known_relays = known.relays, space.known_roster_size = known.roster_size;
       found.push_back(std::move(space));
     }
   }
@@ -417,7 +417,7 @@ Result<std::vector<SpaceId>> Core::join(std::string_view uri, std::string_view l
 
 Status Core::append_own_entry(SpaceState& space, ByteView entry) {
   // Two entries at one position would be a fork of the roster, which nobody can mend: first what a relay has of it must be here.
-  if (space.seen_roster_size > space.roster->size() || (space.rebuilt && !space.relays().empty()))
+  if (space.seen_roster_size > space.roster->size() || (!space.roster_is_whole() && !space.relays().empty()))
     return Error(Code::waiting, "a relay may have a longer roster than this store: sync first, then try again");
   DOORSTEP_TRY(change([&]() -> Status {
     spaces_changed_ = true;

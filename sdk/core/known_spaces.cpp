@@ -54,9 +54,9 @@ Bytes encode_known_spaces(const std::vector<KnownSpace>& spaces) {
     put_text(out, space.name);
     put_text(out, space.label);
     put_text(out, space.invitation);
-    out(bounded<roster_relays_max>(space.relays));
+    out(bounded<roster_relays_max>(space.relays), space.roster_size);
     out.put_varint(space.own_logs.size());
-    for (const auto& log : space.own_logs) out(log.n, log.incarnation);
+    for (const auto& log : space.own_logs) out(log.n, log.incarnation, log.branch, log.starts_after);
   }
   return out.take();
 }
@@ -73,11 +73,11 @@ Result<std::vector<KnownSpace>> decode_known_spaces(ByteView bytes) {
     space.name = get_text(in);
     space.label = get_text(in);
     space.invitation = get_text(in);
-    in(bounded<roster_relays_max>(space.relays));
+    in(bounded<roster_relays_max>(space.relays), space.roster_size);
     const auto logs = in.get_count(own_logs_max);
     for (std::size_t k = 0; k < logs && !in.failed(); ++k) {
       auto& log = space.own_logs.emplace_back();
-      in(log.n, log.incarnation);
+      in(log.n, log.incarnation, log.branch, log.starts_after);
     }
   }
   DOORSTEP_TRY(in.finish("the vault's spaces"));

@@ -9,9 +9,12 @@
 
 namespace doorstep {
 
+/// Of a log of ours: its name but for the device.
 struct KnownLog {
   LogNumber n = 0;
   Incarnation incarnation;
+  std::optional<Hash> branch;
+  Position starts_after = 0;
 };
 
 struct KnownSpace {
@@ -19,6 +22,7 @@ struct KnownSpace {
   SpaceId id;
   std::string name, label, invitation;  ///< As the columns of `space`.
   std::vector<RelayAddress> relays;
+  Position roster_size = 0;  ///< Whoever has less has lost some. 0: not known.
   std::vector<KnownLog> own_logs;
 };
 

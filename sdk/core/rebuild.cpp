@@ -137,7 +137,10 @@ Status Core::load_vault(std::string_view passphrase, const RebuildOptions& how, 
   vault_ = std::move(*vault);
   DOORSTEP_TRY(vault_->unlock({view(passphrase), {}}));
   if (report.vault_restored) DOORSTEP_TRY(vault_->restore());
-  return load_secrets();
+  DOORSTEP_TRY(load_secrets());
+  if (report.vault_restored)  // an older copy: there may have been more since
+    for (auto& known : known_spaces_) known.roster_size = 0;
+  return {};
 }
 
 // Pages that do not open are damage. If all do, the store has to prove that it is whole.
@@ -145,6 +148,8 @@ Result<Salvage> Core::look_for_damage(const RebuildOptions& how) {
   DOORSTEP_ASSIGN(const DatabaseKey key, vault_->database_key());
   {
     DOORSTEP_ASSIGN(Salvage salvage, Salvage::open(*directory_, key, database_options(), *random_));
+    if (salvage.version() > store_migrations().size())
+      return Error(Code::unsupported, "the store was written by a newer version of the program: update the program. Nothing was changed");
     if (salvage.damage().found()) return salvage;
   }
   Status whole = open_database();
@@ -257,8 +262,12 @@ void collect_log(Collected& collected, const SalvagedRow& row) {
 void collect_pending(Collected& collected, const SalvagedRow& row) {
   if (DOORSTEP_PLANTED(salvage_forgets_pending)) return;
   const auto& values = row.values;
-  collected.pending[values[1].integer].push_back({static_cast<Counter>(values[2].integer), static_cast<Counter>(values[3].integer),
-                                                  static_cast<std::size_t>(values[4].integer), values[5].integer, to_bytes(values[6].bytes),
+  // Without what it refers to: logs have other numbers now (Core::settle).
+  collected.pending[values[1].integer].push_back({static_cast<Counter>(values[2].integer),
+                                                  static_cast<Counter>(values[3].integer),
+                                                  static_cast<std::size_t>(values[4].integer),
+                                                  values[5].integer,
+                                                  {},
                                                   to_bytes(values[7].bytes)});
 }
 
@@ -321,6 +330,8 @@ void add_known(Collected& collected, const std::vector<KnownSpace>& known_spaces
       named.space = known.n;
       named.name.device = device;
       named.name.incarnation = log.incarnation;
+      named.name.branch = log.branch;
+      named.name.starts_after = log.starts_after;
     }
   }
 }

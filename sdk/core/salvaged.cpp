@@ -31,9 +31,11 @@ Status Core::load_known_spaces(ByteView sealed) {
 std::vector<KnownSpace> Core::spaces_to_remember() const {
   std::vector<KnownSpace> out;
   for (const auto& [id, space] : spaces_) {
-    KnownSpace known{space.n, id, space.name, space.label, space.invitation, space.relays(), {}};
+    KnownSpace known{space.n, id, space.name, space.label, space.invitation, space.relays(), space.known_roster_size, {}};
+    if (space.roster) known.roster_size = std::max(known.roster_size, space.roster->size());
     for (const auto& [n, log] : space.logs)
-      if (log.head.name.device == device() && !log.head.name.branch) known.own_logs.push_back({n, log.head.name.incarnation});
+      if (const LogName& name = log.head.name; name.device == device())
+        known.own_logs.push_back({n, name.incarnation, name.branch, name.starts_after});
     out.push_back(std::move(known));
   }
   for (const auto& known : known_spaces_)
@@ -270,11 +272,13 @@ Result<bool> Core::settle(const SpaceId& id) {
     if (state->roster->sequencer() == device())
       DOORSTEP_TRY(database_->run("DELETE FROM salvaged WHERE space = ? AND log = x''", state->n));
     Bytes logs;
-    if (state->logs.size() <= limits::references_per_segment_max)
-      for (const auto& [n, log] : state->logs) put_varint(logs, static_cast<std::uint64_t>(n));
-    if (!logs.empty()) DOORSTEP_TRY(database_->run("UPDATE pending SET refers = ? WHERE space = ?", logs, state->n));
+    std::size_t left = limits::references_per_segment_max / 2;  // so that a segment may hold more than one such transaction
+    for (auto log = state->logs.rbegin(); log != state->logs.rend() && left != 0; ++log, --left)
+      put_varint(logs, static_cast<std::uint64_t>(log->first));
+    DOORSTEP_TRY(database_->run("UPDATE pending SET refers = ? WHERE space = ?", logs, state->n));
     DOORSTEP_TRY(database_->run("UPDATE space SET rebuilt = 0 WHERE n = ?", state->n));
     state->rebuilt = false;
+    state->known_roster_size = 0;  // what nobody has, nobody will miss
     spaces_changed_ = true;
     return {};
   }));

@@ -73,8 +73,10 @@ std::string SpaceState::label_of(const DeviceId& device) const {
   return at->second;
 }
 
+bool SpaceState::roster_is_whole() const { return roster && (!rebuilt || (known_roster_size != 0 && roster->size() >= known_roster_size)); }
+
 const std::vector<RelayAddress>& SpaceState::relays() const {
-  return roster && !(rebuilt && !known_relays.empty()) ? roster->relays() : known_relays;
+  return roster && (roster_is_whole() || known_relays.empty()) ? roster->relays() : known_relays;
 }
 
 SpaceSummary SpaceState::summary() const {

@@ -46,6 +46,7 @@ class SpaceState {
   bool fresh_log = false;
   bool rebuilt = false;                    ///< Made anew from what was left of a damaged store, and not level with a relay since.
   std::vector<RelayAddress> known_relays;  ///< The vault's, for a space whose roster is not here, or not whole.
+  Position known_roster_size = 0;          ///< The vault's.
 
   std::optional<Roster> roster;  ///< Empty until the first contact after join().
   Keyring keys;
@@ -70,6 +71,8 @@ class SpaceState {
   std::uint8_t rights(const DeviceId& device, const LogId& log, Position position, KindId kind) const;
   std::string role_of(const DeviceId& device) const;  ///< Its present role; empty if unknown.
   std::string label_of(const DeviceId& device) const;
+  /// False after a rebuild, unless the vault says that nothing of the roster is missing.
+  bool roster_is_whole() const;
   /// Where the space is at home.
   const std::vector<RelayAddress>& relays() const;
   SpaceSummary summary() const;

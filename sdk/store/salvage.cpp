@@ -138,6 +138,7 @@ struct Salvage::State {
   Versions behind;     // of records behind one that does not open: recovery would cut them off
   DatabaseDamage damage;
   std::size_t pages_to_read = 0;
+  std::uint32_t version = 0;
 };
 
 // ---- Which version of a page is the newest
@@ -207,7 +208,10 @@ bool Salvage::State::open_page(std::uint32_t number, const Versions* newer, Page
 // How many pages there should be is told by the last commit of the WAL, or by page 1, or by the size of the file.
 void Salvage::State::count_pages() {
   Page page;
-  if (damage.pages == 0 && open_page(1, nullptr, page)) damage.pages = static_cast<std::size_t>(big_endian(page.data() + 28, 4));
+  if (open_page(1, nullptr, page)) {
+    version = static_cast<std::uint32_t>(big_endian(page.data() + 60, 4));
+    if (damage.pages == 0) damage.pages = static_cast<std::size_t>(big_endian(page.data() + 28, 4));
+  }
   const auto in_file = static_cast<std::size_t>((main.size() + page_bytes - 1) / page_bytes);
   if (damage.pages == 0) damage.pages = in_file;
   pages_to_read = std::max(damage.pages, in_file);  // page 1 may be older than the others
@@ -342,6 +346,7 @@ Salvage::Salvage(Salvage&&) noexcept = default;
 Salvage& Salvage::operator=(Salvage&&) noexcept = default;
 Salvage::~Salvage() = default;
 const DatabaseDamage& Salvage::damage() const { return state_->damage; }
+std::uint32_t Salvage::version() const { return state_->version; }
 
 Result<Salvage> Salvage::open(const StoreDirectory& directory, const DatabaseKey& key, const DatabaseOptions& options, Random& random) {
   sqlite3_vfs* const below = options.below ? options.below : sqlite3_vfs_find(nullptr);

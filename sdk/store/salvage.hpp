@@ -48,6 +48,8 @@ class Salvage {
   ~Salvage();
 
   const DatabaseDamage& damage() const;
+  /// The schema's version (Database::version); 0 if page 1, which tells it, is lost.
+  std::uint32_t version() const;
   /// Every row of every page that opens. A row may come twice: as it stood in front of a lost WAL record and as it stands behind.
   /// Stops at the first error of `take`. `page` is told of each page that is done.
   Status each_row(const std::function<Status(const SalvagedRow&)>& take, const std::function<void()>& page = {});

@@ -320,6 +320,33 @@ TEST_F(RebuildAndSyncTest, ADeskAppendsToNoRosterThatMayBeTooShort) {
   EXPECT_EQ(phone_->space(village_)->roster_size, size + 1);
 }
 
+// The vault knows how long the roster was: where nothing of it is lost, a desk needs no relay to go on, least of all one that is gone.
+TEST_F(RebuildAndSyncTest, ADeskWhoseRosterIsWholeGoesOnWithoutTheRelay) {
+  put_person(*desk_, village_, 1);
+  sync_now(*desk_);
+  sync_now(*phone_);
+  const DeviceId authority = *desk_->authority();
+  const DatabaseKey key = key_of(*desk_);
+  desk_.reset();
+  relay_.reset();
+  Bytes bytes = read_file(file("desk/main.db"));
+  const auto places = places_of(options("desk"), passphrase, key, {"SELECT body FROM record ORDER BY n DESC LIMIT 1"});
+  for (const auto& [in, page] : places.front()) bytes[(page - 1) * page_bytes] ^= 1;
+  write_file(file("desk/main.db"), bytes);
+  ASSERT_OK(Replica::rebuild(options("desk"), passphrase));
+  open(desk_, "desk");
+  ASSERT_OK(desk_->invite(village_, {}));
+  relay_.emplace(directory_ / "other", std::vector<DeviceId>{authority});
+  ASSERT_OK(desk_->set_relays(village_, {relay_->address()}));
+  sync_now(*desk_);
+  EXPECT_EQ(desk_->space(village_)->waits_for, "");
+  EXPECT_EQ(desk_->pending(village_)->transactions, 0u);
+  auto third = Replica::create(options("third"), passphrase);
+  ASSERT_OK(third);
+  join(*third);
+  EXPECT_EQ(*third->state_digest(village_), *desk_->state_digest(village_));
+}
+
 // A relay that lost its disk and a phone that is damaged, at one time: each gives the other what it has.
 TEST_F(RebuildAndSyncTest, ARelayThatIsEmptyGetsWhatTheRebuiltPhoneSaved) {
   for (std::size_t i = 0; i < 8; ++i) {

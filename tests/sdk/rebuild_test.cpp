@@ -88,6 +88,19 @@ TEST_F(RebuildTest, AWrongPassphraseChangesNothing) {
   EXPECT_TRUE(files_of(directory_ / "store") == before);
 }
 
+TEST_F(RebuildTest, AStoreOfANewerProgramIsNotReadByAnOlderOne) {
+  {
+    Replica replica = open();
+    const TakeTurn<Turn> guard(replica.core()->mutex);
+    ASSERT_OK(replica.core()->database().execute("PRAGMA user_version=99"));
+  }
+  Bytes bytes = read_file(file("main.db"));
+  flip(bytes, 3);
+  write_file(file("main.db"), bytes);
+  EXPECT_EQ(Replica::rebuild(options(), passphrase).code(), Code::unsupported);
+  EXPECT_TRUE(read_file(file("main.db")) == bytes);
+}
+
 TEST_F(RebuildTest, AStoreThatIsOpenIsBusy) {
   const Replica holder = open();
   EXPECT_EQ(Replica::rebuild(options(), passphrase).code(), Code::busy);
