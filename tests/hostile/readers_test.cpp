@@ -9,6 +9,7 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t batch_bytes = 512u << 10;                                     // of one load
 constexpr std::size_t window_bytes = 3u << 20;                                      // of a session
+constexpr std::size_t worker_bytes = 16u << 20;                                     // two batches: one read, one on its way to the queues
 constexpr std::size_t small_buffer_bytes = 4096;                                    // of the reader's socket
 constexpr std::size_t reader_bytes_max = (512u << 10) + batch_bytes + (64u << 10);  // its queue, what is being loaded, itself
 
@@ -41,7 +42,7 @@ class Readers : public Siege {
     }
     return out;
   }
-  std::size_t held_bytes(std::size_t readers) const { return readers * reader_bytes_max + (12u << 20); }
+  std::size_t held_bytes(std::size_t readers) const { return readers * reader_bytes_max + worker_bytes + (12u << 20); }
 
   /// Readers whose window is closed, who ask on as long as anybody listens.
   std::string shut(std::size_t count) {
