@@ -11,7 +11,7 @@ constexpr std::size_t batch_bytes = 512u << 10;                                 
 constexpr std::size_t window_bytes = 3u << 20;                                      // of a session
 constexpr std::size_t worker_bytes = 16u << 20;                                     // two batches: one read, one on its way to the queues
 constexpr std::size_t small_buffer_bytes = 4096;                                    // of the reader's socket
-constexpr std::size_t reader_bytes_max = (512u << 10) + batch_bytes + (64u << 10);  // its queue, what is being loaded, itself
+constexpr std::size_t reader_bytes_max = (512u << 10) + batch_bytes + (96u << 10);  // its queue, what is being loaded, itself
 
 class Readers : public Siege {
  protected:
