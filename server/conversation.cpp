@@ -117,13 +117,14 @@ void Conversation::on_bytes(ByteView bytes) {
   const auto fed = channel_.feed(bytes);
   if (stage_ == Stage::handshake) answer_handshake();
   if (stage_ == Stage::session) {
-    while (auto message = channel_.next_message()) {
+    while (!session_->closed()) {
+      const auto message = channel_.next_message();
+      if (!message) break;
       message_began_at_ = 0;
       session_->on_message(*message);
-      message.reset();
-      run_effects();
-      if (stage_ != Stage::session) return;
     }
+    run_effects();
+    if (stage_ != Stage::session) return;
     if (channel_.peer_closed()) return close(Code::ok, "peer_closed");
   }
   if (!fed && stage_ != Stage::closing) return close(fed.code(), "bad_bytes");
@@ -245,8 +246,11 @@ void Conversation::append_segments(effect::AppendSegments append) {
 }
 
 void Conversation::load(effect::LoadSegments load) {
-  if (over_bound()) return deferred_loads_.push_back(std::move(load));
+  // What is being loaded will be in the out queue: one batch may go above its bound, not the whole window.
+  const bool more_than_fits = loading_bytes_ != 0 && out_bytes_ + loading_bytes_ + load.bytes_max > config_.out_queue_bytes_max;
+  if (over_bound() || (more_than_fits && !DOORSTEP_PLANTED(unbounded_out_queue))) return deferred_loads_.push_back(std::move(load));
   if (!hub_.standing(load.space, *this).readable) return;  // it was cut meanwhile: never answered
+  loading_bytes_ += load.bytes_max;
   submit(job::LoadSegments{load.space, load.log, load.after, load.expect, load.bytes_max});
 }
 
@@ -296,7 +300,7 @@ void Conversation::on_answer(Answer answer) {
   if (stage_ == Stage::session) std::visit([this](auto& done) { answered(done); }, answer.what);
   if (stage_ == Stage::session) run_effects();
   if (draining_) return drain();
-  if (jobs_open_ == jobs_open_max) on_room();
+  if (jobs_open_ == jobs_open_max || !deferred_loads_.empty()) on_room();
 }
 
 void Conversation::answered(done::SegmentsAppended& done) {
@@ -336,6 +340,7 @@ void Conversation::answered(done::ProposalPut& done) {
 }
 
 void Conversation::answered(done::SegmentsLoaded& done) {
+  loading_bytes_ -= done.bytes_max;
   if (done.failed != Code::ok) return session_->close(done.failed);
   if (!hub_.standing(done.space, *this).readable) return;
   session_->on_segments_loaded(done.space, done.log, done.after, std::move(done.loaded.segments), done.loaded.diverged);
@@ -397,7 +402,7 @@ void Conversation::flush() {
     out_.push_back(channel_.take_output());
     out_bytes_ += out_.back().size();
   }
-  const auto holds = out_bytes_ + (session_ ? session_->named_bytes() : 0);
+  const auto holds = out_bytes_ + channel_.memory_bytes() + (session_ ? session_->named_bytes() : 0);
   const auto more = holds - accounted_;
   if (more == 0) return;
   accounted_ = holds;

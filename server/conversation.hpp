@@ -136,6 +136,7 @@ class Conversation final : public Peer {
   std::size_t out_bytes_ = 0;
   std::size_t out_offset_ = 0;           // written of the first
   std::uint64_t accounted_ = 0;          // told to the hub
+  std::size_t loading_bytes_ = 0;        // at most what the worker's answers will bring
   std::deque<Effect> deferred_loads_;    // wait for room in the out queue
   std::deque<Effect> deferred_appends_;  // wait for the stranger's turn
   std::size_t jobs_open_ = 0;            // at the worker

@@ -269,7 +269,7 @@ void Worker::read_one(Batch& batch, std::size_t index) {
   auto& answer = batch.answers[index];
   std::visit(Overloaded{[&](const job::LoadSegments& load) {
                           auto loaded = ledger_.load_segments(load.space, load.log, load.after, load.expect, load.bytes_max);
-                          done::SegmentsLoaded done{load.space, load.log, load.after, {}, loaded.code()};
+                          done::SegmentsLoaded done{load.space, load.log, load.after, load.bytes_max, {}, loaded.code()};
                           if (loaded) done.loaded = std::move(*loaded);
                           answer = Answer{connection, std::move(done)};
                         },

@@ -113,6 +113,7 @@ struct SegmentsLoaded {
   SpaceId space;
   LogId log;
   Position after;
+  std::size_t bytes_max;  ///< That were asked for.
   Ledger::Loaded loaded;
   Code failed = Code::ok;
 };

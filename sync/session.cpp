@@ -215,7 +215,14 @@ ShortHash set_digest(std::span<const SpaceSummary> summaries) {
 
 Session::Session(Options options) : options_(std::move(options)), newer_(DOORSTEP_LAB_SEAM(newer_protocol)) {}
 
-std::vector<Effect> Session::take_effects() { return std::exchange(effects_, {}); }
+std::vector<Effect> Session::take_effects() {
+  // Once for all that was heard: it looks at every log of every space.
+  if (std::exchange(pump_wanted_, false)) pump_now();
+  // A pong says that what was asked before is done, or held: so it comes after the body has had all of that.
+  if (effects_.empty() && pong_holds_ == 0 && hello_sent_ && !closed_)
+    for (; pongs_owed_ > 0; --pongs_owed_) send(type_pong, {});
+  return std::exchange(effects_, {});
+}
 
 void Session::send(std::uint8_t type, const Bytes& payload) {
   Bytes message;
@@ -246,12 +253,6 @@ void Session::ping() {
 void Session::release_pongs() {
   DOORSTEP_CHECK(pong_holds_ > 0);
   --pong_holds_;
-  send_owed_pongs();
-}
-
-void Session::send_owed_pongs() {
-  if (pong_holds_ > 0 || closed_ || !hello_sent_) return;
-  for (; pongs_owed_ > 0; --pongs_owed_) send(type_pong, {});
 }
 
 Session::Space* Session::find(const SpaceId& space) {
@@ -297,7 +298,6 @@ void Session::on_summaries(std::vector<SpaceSummary> summaries) {
   send(type_hello, encode(hello));
   if (newer_) send(type_of_tomorrow, {});
   hello_sent_ = true;
-  send_owed_pongs();
   if (peer_hello_) begin();
 }
 
@@ -504,7 +504,7 @@ bool Session::roster_level(const Space& space) const {
 
 // ---- Sending ----------------------------------------------------------------------------------------------------------
 
-void Session::pump() {
+void Session::pump_now() {
   if (closed_ || !compared_) {
     if (!closed_)
       for (auto& space : spaces_)
@@ -572,9 +572,10 @@ void Session::on_segments_loaded(const SpaceId& id, const LogId& log_id, Positio
   pump();
 }
 
-void Session::send_segments(Space& space, const LogId&, Log& log, Position first, std::span<const SharedBytes> segments) {
+void Session::send_segments(Space& space, const LogId& id, Log& log, Position first, std::span<const SharedBytes> segments) {
   if (!log.number) {
-    log.number = next_number_++;
+    log.number = our_logs_.size();
+    our_logs_.emplace_back(&space, id);
     send(type_log, encode(LogMessage{space.index, log.name}));
   }
   std::size_t bytes = 0;
@@ -659,7 +660,7 @@ void Session::on_message(ByteView message) {
     case type_proposal: return on_proposal(payload);
     case type_locator: return on_locator_message(payload);
     case type_split: return on_split(payload);
-    case type_ping: ++pongs_owed_; return send_owed_pongs();
+    case type_ping: ++pongs_owed_; return;
     case type_pong: ++pongs_; return;
     case type_bye: {
       const auto code = decode<std::uint16_t>(payload, "bye");
@@ -711,6 +712,8 @@ void Session::on_log(ByteView payload) {
   Space* space = message ? by_index(message->space) : nullptr;
   const bool well_named = message && (message->name.branch || message->name.starts_after == 0);
   if (!space || !well_named || peer_logs_.size() >= limits::logs_per_space_max * 4) return fail(Code::protocol);
+  if (!name_log(*space, message->name.id(space->mine.space))) return fail(Code::protocol);
+  log_of(*space, message->name).peer_number = peer_logs_.size();
   peer_logs_.emplace_back(space, message->name);
   named_bytes_ += 2 * sizeof(peer_logs_.back());
 }
@@ -732,7 +735,6 @@ void Session::on_segments(ByteView payload) {
   if (in.failed() || append.segments.empty() || received_unstored_ > options_.window_bytes_max + 2 * limits::message_bytes_max)
     return fail(Code::protocol);
   if (!space->mine.appendable) return fail(Code::no_right);
-  if (!name_log(*space, name.id(space->mine.space))) return fail(Code::protocol);
   Log& log = log_of(*space, name);
   log.promised = std::max(log.promised, first + append.segments.size() - 1);
   ++appends_open_;
@@ -745,11 +747,9 @@ void Session::on_segments_stored(const SpaceId& id, const LogName& name, const S
   received_unstored_ -= std::min(received_unstored_, stored.bytes);
   Space* space = find(id);
   if (closed_ || !space) return;
-  const auto number =
-      std::find_if(peer_logs_.begin(), peer_logs_.end(), [&](const auto& l) { return l.first == space && l.second == name; });
-  const auto index = static_cast<std::uint64_t>(number - peer_logs_.begin());
   const LogId log_id = name.id(id);
   Log& log = log_of(*space, name);
+  const auto index = log.peer_number;
   if (stored.position > log.mine) {
     log.mine = stored.position;
     log.mine_hash = stored.hash;
@@ -778,10 +778,9 @@ void Session::on_segments_stored(const SpaceId& id, const LogName& name, const S
 }
 
 std::pair<Session::Space*, Session::Log*> Session::log_by_number(std::uint64_t number) {
-  for (auto& space : spaces_)
-    for (auto& [id, log] : space->logs)
-      if (log.number == number) return {space.get(), &log};
-  return {nullptr, nullptr};
+  if (number >= our_logs_.size()) return {nullptr, nullptr};
+  const auto& [space, id] = our_logs_[number];
+  return {space, &space->logs.at(id)};
 }
 
 void Session::on_stored(ByteView payload) {

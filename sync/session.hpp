@@ -240,6 +240,7 @@ class Session {
     Position sent = 0;
     Position promised = 0;                ///< The peer's heads say it has this much: we expect it.
     std::optional<std::uint64_t> number;  ///< In our numbering, once announced.
+    std::uint64_t peer_number = 0;        ///< In the peer's, if it has announced it.
     bool loading = false;
     bool splitting = false;
     Code refused = Code::ok;                                       ///< The peer will not take more of it in this session.
@@ -283,7 +284,6 @@ class Session {
   void on_split(ByteView payload);
 
   void begin();
-  void send_owed_pongs();
   void send_heads(Space& space);
   void update(Space& space, const SpaceSummary& now);
   void apply_peer_heads(Space& space, const std::vector<effect::PeerHead>& logs);
@@ -291,7 +291,9 @@ class Session {
   void assume_level(Space& space);
   std::pair<Space*, Log*> log_by_number(std::uint64_t number);
   bool roster_level(const Space& space) const;
-  void pump();
+  /// Something may be sent now, or be level: take_effects() looks.
+  void pump() { pump_wanted_ = true; }
+  void pump_now();
   void pump_space(Space& space);
   static bool waits_for_parent(const Space& space, const Log& log);
   bool pump_log(Space& space, const LogId& id, Log& log);
@@ -309,7 +311,7 @@ class Session {
   std::vector<std::unique_ptr<Space>> spaces_;  // by index: the initiator's list, then what appeared later
   std::map<SpaceId, Space*> by_id_;
   std::vector<std::pair<Space*, LogName>> peer_logs_;  // by the peer's numbers
-  std::uint64_t next_number_ = 0;
+  std::vector<std::pair<Space*, LogId>> our_logs_;     // by ours
   std::size_t in_flight_ = 0;
   std::size_t loading_ = 0;  ///< Loads that the body owes us: each will put a batch in flight.
   std::size_t received_unstored_ = 0;
@@ -319,7 +321,8 @@ class Session {
   std::size_t pong_holds_ = 0;
   ShortHash digest_, peer_digest_;  ///< As the hellos said.
   std::optional<StoreId> peer_store_;
-  bool peer_hello_ = false, summaries_ = false, hello_sent_ = false, compared_ = false, level_ = false, closed_ = false;
+  bool peer_hello_ = false, summaries_ = false, hello_sent_ = false, compared_ = false, level_ = false, closed_ = false,
+       pump_wanted_ = false;
 };
 
 }  // namespace doorstep

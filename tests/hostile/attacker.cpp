@@ -114,10 +114,12 @@ Bytes Member::seal(ByteView message) {
 
 bool Member::say(ByteView message) { return socket_.send(seal(message)); }
 
-void Member::flood(ByteView message, std::size_t times) {
+std::size_t Member::flood(ByteView message, std::size_t times) {
   if (left_.empty())
     for (; times > 0; --times) append(left_, seal(message));
-  left_.erase(left_.begin(), left_.begin() + static_cast<std::ptrdiff_t>(socket_.send_some(left_)));
+  const auto taken = socket_.send_some(left_);
+  left_.erase(left_.begin(), left_.begin() + static_cast<std::ptrdiff_t>(taken));
+  return taken;
 }
 
 bool Member::pump(int deadline_ms) {

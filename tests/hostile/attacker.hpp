@@ -55,8 +55,8 @@ class Member {
   bool say(ByteView message);
   /// One message sealed, for the caller to send as he likes.
   Bytes seal(ByteView message);
-  /// Says it so many times, without waiting: what the relay does not take now is left for the next call.
-  void flood(ByteView message, std::size_t times);
+  /// Says it so many times, without waiting; the bytes that were taken. The rest is left for the next call.
+  std::size_t flood(ByteView message, std::size_t times);
   /// Asks whether the relay still listens.
   Verdict ask();
   /// Everything that comes within the deadline, without an answer; how many bytes. Ends early at `enough`, or when it is cut.

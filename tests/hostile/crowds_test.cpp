@@ -44,7 +44,7 @@ TEST_F(Crowds, OneByteInTenSeconds) {
   const int deadline_ms = sized(2'000, 15'000);
   const std::size_t count = sized<std::size_t>(1'000, 5'000);
   start("unauthenticated_max = 6000\nhandshake_ms = " + std::to_string(deadline_ms) + "\n");
-  run("drip", [&] { return hold(count, deadline_ms, deadline_ms * 2 / 3, first_words, Bytes{0x30}); },
+  run([&] { return hold(count, deadline_ms, deadline_ms * 2 / 3, first_words, Bytes{0x30}); },
       {.growth_bytes_max = count * stranger_bytes_max + (8u << 20)});
 }
 
@@ -54,7 +54,7 @@ TEST_F(Crowds, HandshakesThatAreNotFinished) {
   start("unauthenticated_max = 6000\nhandshake_ms = " + std::to_string(deadline_ms) + "\n");
   enlist(1);
   const auto first = Channel::device(relay::dice(), attacker(0), target().key).take_output();
-  run("half-open",
+  run(
       [&] {
         return hold(count, deadline_ms, 100, first, {}) + " with message 1, then " + hold(count, deadline_ms, 100, {}, {}) + " without";
       },
@@ -63,8 +63,8 @@ TEST_F(Crowds, HandshakesThatAreNotFinished) {
 
 TEST_F(Crowds, TenTimesMoreThanDescriptors) {
   const rlim_t files = sized(120, 1024);
-  start("unauthenticated_max = 20000\nhandshake_ms = 60000\n", files);
-  run("files", [&] {
+  start("unauthenticated_max = 20000\n", files);
+  run([&] {
     Swarm swarm(target());
     open_all(swarm, 10 * files);
     const auto share = relay_share(sized(1500, 5000));
@@ -83,7 +83,7 @@ TEST_F(Crowds, ResetStorm) {
   start();
   enlist(4);
   const std::size_t storms = sized<std::size_t>(40, 1'000);
-  run("resets", [&] {
+  run([&] {
     std::size_t bare = 0, deep = 0;
     std::mt19937_64 dice(std::random_device{}());
     for (std::size_t i = 0; i < storms && !over(); ++i) {

@@ -123,7 +123,7 @@ TEST_F(Siege, MutatedFrames) {
   const std::size_t wanted = sized<std::size_t>(20'000, 1'000'000);
   const std::uint64_t seed = std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));
-  run("mutants", [&] {
+  run([&] {
     std::atomic<std::size_t> frames = 0, connections = 0;
     const auto some = [&](std::uint64_t number) {
       Mutants mutants(target(), attacker(number), says, seed + number);
@@ -137,6 +137,21 @@ TEST_F(Siege, MutatedFrames) {
     some(0);
     other.join();
     return std::to_string(frames) + " mutated frames over " + std::to_string(connections) + " connections";
+  });
+}
+
+// No attack at all: what the attackers' share of the processors alone does to the honest devices' times.
+TEST_F(Siege, JustLoad) {
+  start();
+  run([&] {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(sized(2, 20));
+    const auto compute = [&] {
+      while (std::chrono::steady_clock::now() < until) (void)hash("doorstep/1/load", {Bytes(100)});
+    };
+    std::thread other(compute);
+    compute();
+    other.join();
+    return std::string("nothing, by two threads that compute");
   });
 }
 

@@ -1,9 +1,4 @@
 // Readers who do not read, or slowly, or never say what they have: their queues stay within their bounds, and nobody else waits for them.
-#include <fcntl.h>
-
-#include <thread>
-
-#include "server/config.hpp"
 #include "tests/hostile/messages.hpp"
 #include "tests/hostile/siege.hpp"
 
@@ -12,10 +7,11 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::size_t batch_bytes = 512u << 10;                                         // of one load
-constexpr std::size_t window_bytes = 3u << 20;                                          // of a session
-constexpr std::size_t small_buffer_bytes = 4096;                                        // of the reader's socket
-constexpr std::size_t reader_bytes_max = (512u << 10) + 2 * batch_bytes + (64u << 10);  // its queue, what is being loaded, itself
+constexpr std::size_t batch_bytes = 512u << 10;                                     // of one load
+constexpr std::size_t window_bytes = 3u << 20;                                      // of a session
+constexpr std::size_t worker_bytes = 16u << 20;                                     // two batches: one read, one on its way to the queues
+constexpr std::size_t small_buffer_bytes = 4096;                                    // of the reader's socket
+constexpr std::size_t reader_bytes_max = (512u << 10) + batch_bytes + (96u << 10);  // its queue, what is being loaded, itself
 
 class Readers : public Siege {
  protected:
@@ -46,7 +42,16 @@ class Readers : public Siege {
     }
     return out;
   }
-  std::size_t held_bytes(std::size_t readers) const { return readers * reader_bytes_max + (24u << 20); }
+  std::size_t held_bytes(std::size_t readers) const { return readers * reader_bytes_max + worker_bytes + (12u << 20); }
+
+  /// Readers whose window is closed, who ask on as long as anybody listens.
+  std::string shut(std::size_t count) {
+    const auto all = hungry(count);
+    const auto until = steady_clock::now() + std::chrono::seconds(sized(2, 20));
+    while (steady_clock::now() < until && !over())
+      for (const auto& member : all) (void)member->flood(message::ping(), 500);
+    return std::to_string(count) + " readers of nothing, who ping on";
+  }
 
   std::vector<std::unique_ptr<relay::Writer>> logs_;
 };
@@ -56,16 +61,16 @@ TEST_F(Readers, WhoNeverRead) {
   enlist(4);
   fill(16, 2, 250'000);
   const std::size_t count = sized<std::size_t>(40, 250);
-  run("zero-window",
-      [&] {
-        const auto all = hungry(count);
-        const auto until = steady_clock::now() + std::chrono::seconds(sized(2, 20));
-        while (steady_clock::now() < until) {  // and ask, as long as anybody listens
-          for (const auto& member : all) member->flood(message::ping(), 500);
-        }
-        return std::to_string(count) + " readers of nothing, who ping on";
-      },
-      {.growth_bytes_max = held_bytes(count)});
+  run([&] { return shut(count); }, {.growth_bytes_max = held_bytes(count)});
+}
+
+// Together they would fill it, and nobody would be read from any more: those who hold most go.
+TEST_F(Readers, WhoFillTheMemory) {
+  start("memory_bytes_max = 33554432\nconnections_max = 200\n");
+  enlist(4);
+  fill(16, 2, 250'000);
+  const std::size_t count = sized<std::size_t>(60, 150);
+  run([&] { return shut(count); }, {.growth_bytes_max = 96u << 20});  // of which the worker's answers are no queue yet
 }
 
 TEST_F(Readers, WhoNeverSayWhatTheyHave) {
@@ -73,7 +78,7 @@ TEST_F(Readers, WhoNeverSayWhatTheyHave) {
   enlist(4);
   fill(16, 2, 250'000);
   const std::size_t count = sized<std::size_t>(5, 50);
-  run("window",
+  run(
       [&] {
         const auto all = hungry(count);
         std::size_t most = 0;
@@ -90,7 +95,7 @@ TEST_F(Readers, OneKibibyteASecond) {
   fill(4, 10, 30'000);
   const std::size_t slow = sized<std::size_t>(1, 20), many = sized<std::size_t>(25, 400);
   const int seconds = sized(5, 60);
-  run("slow",
+  run(
       [&] {
         const auto sluggish = hungry(slow);
         auto quick = hungry(many);
@@ -105,7 +110,7 @@ TEST_F(Readers, OneKibibyteASecond) {
         for (const auto& member : quick) EXPECT_EQ(member->ask(), Verdict::answers) << "one of the many is held up";
         return std::to_string(slow) + " at 1 KiB/s (" + std::to_string(read) + " bytes) among " + std::to_string(many);
       },
-      {.growth_bytes_max = held_bytes(slow) + many * (96u << 10)});
+      {.growth_bytes_max = held_bytes(slow) + many * reader_bytes_max});
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ TEST_F(Siege, ReplayedHandshakes) {
   const auto third = channel.take_output();
 
   const std::size_t wanted = sized<std::size_t>(2'000, 100'000);
-  run("replays",
+  run(
       [&] {
         std::size_t played = 0;
         for (; played < wanted && !over(); ++played) {

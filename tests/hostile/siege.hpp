@@ -40,8 +40,6 @@ struct Allowance {
   std::size_t growth_bytes_max = 32u << 20;
   /// The honest devices' median may be so many times the quiet one: generous, for a busy machine must not fail a suite. The line has p95.
   double slower_max = 12;
-  /// New devices must get in while the attack goes on.
-  bool lets_in = false;
 };
 
 class Siege : public testing::Test {
@@ -52,7 +50,7 @@ class Siege : public testing::Test {
   /// Starts the relay with these lines of configuration; the honest devices connect.
   void start(const std::string& config = {}, rlim_t files = 0);
   /// The attack runs on a thread of its own, at a low priority: its processor time is not the relay's. It returns what it sent, in words.
-  void run(const std::string& name, const std::function<std::string()>& attack, const Allowance& allowance = {});
+  void run(const std::function<std::string()>& attack, const Allowance& allowance = {});
 
   // For attacks ---------------------------------------------------------------------------------------------------------
   Target target() const { return {relay_->port(), key_}; }
@@ -64,14 +62,13 @@ class Siege : public testing::Test {
   /// The relay's share of one processor over so many milliseconds, in which honest devices rest.
   double relay_share(int ms);
 
-  /// Where attackers are members, apart from the honest: what they hand in hurts only their own.
-  std::vector<std::unique_ptr<relay::Device>> hostile_devices_;
-  std::unique_ptr<relay::Village> hostile_village_;
   /// `count` attackers who are members of one village, which the relay knows from now on.
   void enlist(std::size_t count);
   const TransportKeyPair& attacker(std::size_t number) const { return hostile_devices_[number % hostile_devices_.size()]->transport; }
 
-  HonestDevices& honest() { return honest_; }
+  /// Where attackers are members, apart from the honest: what they hand in hurts only their own.
+  std::vector<std::unique_ptr<relay::Device>> hostile_devices_;
+  std::unique_ptr<relay::Village> hostile_village_;
 
  private:
   struct Rounds {
