@@ -417,6 +417,11 @@ void Session::on_heads(ByteView payload) {
 
 void Session::apply_peer_heads(Space& space, const std::vector<effect::PeerHead>& logs) {
   effect::PeerHeads heads{space.mine.space, space.roster_promised, {}};
+  // What only earlier heads named goes: a peer that repeats itself must not fill our memory.
+  std::erase_if(space.logs, [](const auto& each) {
+    const Log& log = each.second;
+    return log.mine == 0 && !log.number && !log.loading && log.unacknowledged.empty();
+  });
   for (auto& [id, log] : space.logs) {
     log.peer = log.sent = 0;
     log.promised = 0;
@@ -855,9 +860,10 @@ void Session::on_split(ByteView payload) {
 // The body splits, answers with on_summary(), and the heads are exchanged anew under the branches' names.
 void Session::split(Space& space, const LogId& log, Position position, bool tell) {
   if (tell) send(type_split, encode(SplitMessage{space.index, log, position}));
-  Log& forked = space.logs[log];
-  for (const auto& [at, bytes] : forked.unacknowledged) in_flight_ -= bytes;
-  forked.unacknowledged.clear();
+  if (const auto forked = space.logs.find(log); forked != space.logs.end()) {
+    for (const auto& [at, bytes] : forked->second.unacknowledged) in_flight_ -= bytes;
+    forked->second.unacknowledged.clear();
+  }
   effects_.push_back(effect::Split{space.mine.space, log, position});
   space.split_open = true;
   space.heads_sent = false;

@@ -87,7 +87,7 @@ World::World() {
     require(core.store_proposal(*core.space(space).value(), request.encode()).ok());
     require(desk.admit(space, phone.public_key).ok());
     const DemoVillage village(DemoOptions{.seed = 1, .today = Date{20525}, .persons = 2, .months = 1});
-    const auto write = [&](std::size_t index) {
+    const auto put_person = [&](std::size_t index) {
       require(desk.transact(space,
                             [&](Write& write) -> Status {
                               person = write.create("person");
@@ -96,7 +96,7 @@ World::World() {
                             })
                   .ok());
     };
-    write(0);
+    put_person(0);
     require(core.change([&] { return core.seal_pending(*core.space(space).value()); }).ok());
     const auto& state = *core.space(space).value();
     desk_log = state.logs.at(state.own_log).head.name;
@@ -109,7 +109,7 @@ World::World() {
     name_address = name.address;
     name_dot = shown.record().dot(name.siblings.front());
     roster = *state.roster;
-    write(1);
+    put_person(1);
     pending = desk.pending(space)->transactions;
   }
   image = disk.image();
