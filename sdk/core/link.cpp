@@ -428,7 +428,7 @@ void Link::Body::handle(effect::PeerHeads& e) {
   own_ahead_.erase(e.space);
   for (const auto& head : e.logs) {
     theirs[head.log] = &head;
-    if (head.device != tag_of(core_->device())) continue;
+    if (head.device != tag_of(core_->device()) || DOORSTEP_PLANTED(ignore_own_head)) continue;
     const auto known = state->log_by_id.find(head.log);
     if (known != state->log_by_id.end() && state->logs.at(known->second).head.position >= head.position) continue;
     own_ahead_[e.space][head.log] = head.position;
@@ -450,7 +450,7 @@ void Link::Body::handle(effect::PeerHeads& e) {
     }
     ask_for_receipt(*state, log, position);
   }
-  if (!went_back || DOORSTEP_PLANTED(ignore_own_head)) return;
+  if (!went_back) return;
   warn(
       "本机数据曾被恢复或复制，已另起一段日志，原有内容都保留。 / This store went back in time (restored or copied): it continues in a new "
       "log, "

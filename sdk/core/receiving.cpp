@@ -266,7 +266,8 @@ bool Core::is_closed(const SpaceState& space, const LogState& log) {
   return std::any_of(space.logs.begin(), space.logs.end(), [&](const auto& each) {
     const LogName& name = each.second.head.name;
     return name.branch && name.starts_after == log.head.position && name.device == log.head.name.device &&
-           name.incarnation == log.head.name.incarnation && (each.second.parent == log.n || log.head.position == 0);
+           name.incarnation == log.head.name.incarnation &&
+           (each.second.parent == log.n || (log.head.position == 0 && !log.head.name.branch));
   });
 }
 

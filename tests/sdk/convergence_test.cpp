@@ -212,6 +212,26 @@ class History {
   std::vector<Issued> issued_, written_;  // written_: in the segment that is being made
 };
 
+// A branch leaves the log where this position would stand.
+bool ends_in_branches(const SpaceState& space, const LogName& name, Position position) {
+  if (const auto at = space.log_by_id.find(name.id(space.id));
+      at != space.log_by_id.end() && space.logs.at(at->second).head.position >= position)
+    return false;  // it is here already
+  return std::any_of(space.logs.begin(), space.logs.end(), [&](const auto& each) {
+    const LogName& other = each.second.head.name;
+    const bool of_parent = each.second.parent != 0 ? space.logs.at(each.second.parent).head.id == name.id(space.id) : !name.branch;
+    return other.branch && other != name && other.incarnation == name.incarnation && other.starts_after + 1 == position && of_parent;
+  });
+}
+
+LogName named_as_branch(Core& core, SpaceState& space, const LogName& name, const Piece& piece) {
+  const LogState& log = space.logs.at(space.log_by_id.at(name.id(space.id)));
+  const auto head = parse_segment(piece.bytes);
+  const Hash previous = piece.position == 1 ? Hash{} : **core.hash_at(space, log, piece.position - 1);
+  const SegmentPlace place{name.root_id(space.id), piece.position, previous};
+  return {name.device, name.incarnation, segment_hash(place, *head, *space.roster->epoch_entry_hash(head->epoch)), piece.position - 1};
+}
+
 // Delivers the history to a reader, the logs mixed in an order of its own.
 // `splits`: it followed each log to its end, and learns of a branch as a session does, by splitting the log.
 void deliver(Core& core, const SpaceId& id, const std::vector<std::vector<Piece>>& logs, Position roster_size, SeededRandom& random,
@@ -234,7 +254,7 @@ void deliver(Core& core, const SpaceId& id, const std::vector<std::vector<Piece>
     }
     LogName name = piece.name;
     const LogId root = name.root_id(id);
-    if (splits && !name.branch && continued.contains(root)) name = continued.at(root);
+    if (!name.branch && continued.contains(root)) name = continued.at(root);
     if (splits && piece.splits) {
       const LogName whole = continued.contains(root) ? continued.at(root) : LogName{name.device, name.incarnation, {}, 0};
       const auto at = space.log_by_id.find(whole.id(id));
@@ -246,8 +266,15 @@ void deliver(Core& core, const SpaceId& id, const std::vector<std::vector<Piece>
         continued[root] = {name.device, name.incarnation, *next_hash, name.starts_after};
       }
     }
-    const auto stored = core.append_segments(space, name, piece.position, {piece.bytes}, nullptr);
+    const bool closed = ends_in_branches(space, name, piece.position);
+    auto stored = core.append_segments(space, name, piece.position, {piece.bytes}, nullptr);
     if (stored.refused == Code::waiting) continue;  // for the entry that begins its epoch
+    ASSERT_EQ(stored.refused == Code::conflict, closed) << "a log that a branch leaves is closed";
+    if (closed) {  // then it is a branch too, and so is what follows it
+      name = named_as_branch(core, core.spaces().at(id), name, piece);
+      continued[root] = name;
+      stored = core.append_segments(core.spaces().at(id), name, piece.position, {piece.bytes}, nullptr);
+    }
     ASSERT_EQ(stored.refused, Code::ok) << code_name(stored.refused);
     ++next[chosen];
     const auto again = core.append_segments(core.spaces().at(id), name, piece.position, {piece.bytes}, nullptr);

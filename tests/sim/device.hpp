@@ -52,7 +52,8 @@ class SimDevice {
   const std::string& name() const { return name_; }
   std::size_t number() const { return number_; }
   DeviceClock clock;
-  std::uint64_t lives = 0;  ///< Copies and restorations of this identity: only then may its logs fork.
+  bool cloned = false;    ///< Its identity lives twice (or bytes of it changed): its logs may fork.
+  bool restored = false;  ///< An old copy of it came back: it is to find out before it sends anything.
   std::optional<fault::Image> backup;
   bool lost = false;  ///< Its disk is beyond help: nobody opens it any more.
   bool full = false;

@@ -52,8 +52,8 @@ void World::clone(SimDevice& device, const Step& step) {
   if (devices_.size() >= script_.phones + 3 || device.lost || &device == &desk()) return;
   auto twin = device.clone(device.name() + "'", step.dice);
   for (auto& each : devices_)
-    if (each->number() == device.number()) each->lives = 2;
-  twin->lives = 2;
+    if (each->number() == device.number()) each->cloned = true;
+  twin->cloned = true;
   twin->rotten = device.rotten;
   devices_.push_back(std::move(twin));
 }
@@ -67,7 +67,7 @@ void World::restore(SimDevice& device, const Step&) {
   device.close();
   device.replace_disk(*device.backup);
   for (auto& each : devices_)
-    if (each->number() == device.number()) each->lives = 2;
+    if (each->number() == device.number()) each->restored = true;
   device.restoring = true;
   const bool open = ensure_open(device);
   device.restoring = false;
@@ -92,7 +92,7 @@ void World::rot(SimDevice& device, const Step& step) {
   device.replace_disk(image);
   device.rotten = true;
   for (auto& each : devices_)
-    if (each->number() == device.number()) each->lives = 2;
+    if (each->number() == device.number()) each->cloned = true;
 }
 
 // ---- Relays ------------------------------------------------------------------------------------------------------------
@@ -116,7 +116,9 @@ void World::power_cut(SimRelay& relay, std::uint64_t seed) {
   ++outcome_.power_cuts;
   cut_connections(nullptr, &relay);
   relay.power_cut(mixed(seed, outcome_.power_cuts));
-  bring_up(relay);
+  if (!bring_up(relay) || relay.went_back) return;
+  for (auto& device : devices_)  // a relay signs a receipt only after its own disk has it
+    if (device->is_open()) judge_receipts(*device);
 }
 
 void World::relay_step(SimRelay& relay, const Step& step) {
@@ -147,7 +149,10 @@ void World::relay_step(SimRelay& relay, const Step& step) {
   }
   if (relay.disk()) relay.disk()->die_at_call(0);
   relay.stop();
-  relay.restore(wipes ? std::nullopt : relay_backups_[index], wipes || Dice(step.dice).chance(50));
+  const bool new_identity = wipes || Dice(step.dice).chance(50);
+  relay.restore(wipes ? std::nullopt : relay_backups_[index], new_identity);
+  relay.went_back = relay.went_back || !new_identity;
+  relays_lost_ = true;
   if (!bring_up(relay)) return;
   for (auto& saved : saved_)
     if (before.contains(&saved) && !holds(relay, space_, saved) && !held_elsewhere(saved, nullptr, &relay)) saved.destroyed = true;

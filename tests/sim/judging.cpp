@@ -27,11 +27,23 @@ void World::judge() {
 void World::judge_saved(SimDevice& device) {
   if (device.restoring) return;
   for (const auto& saved : saved_) {
-    if (saved.writer != device.number() || saved.destroyed || device.lives > 1) continue;
+    if (saved.writer != device.number() || saved.destroyed || device.cloned || device.restored) continue;
     if (!holds(device, space_, saved))
       return fail("a device has lost what it had acknowledged", device.name() + ", " + saved.marker.substr(0, 20));
   }
 }
+
+namespace {
+// Whether a transaction counts in a record: others may have written to it too.
+bool marks(SimDevice& device, SpaceState& space, const Acknowledged& transaction, std::size_t record) {
+  const auto loaded = device.core().load_record(space, transaction.records[record], 0);
+  if (!loaded || !*loaded) return false;
+  const auto& all = (*loaded)->record.marks();
+  return std::any_of(all.begin(), all.end(), [&](const Mark& mark) {
+    return mark.first == transaction.first && mark.device == space.number_of(transaction.author);
+  });
+}
+}  // namespace
 
 void World::judge_device(SimDevice& device) {
   SpaceState& space = **device.core().space(space_);
@@ -44,7 +56,7 @@ void World::judge_device(SimDevice& device) {
   }
   for (const auto& saved : saved_) {
     if (!saved.creates || saved.records.size() != 2) continue;
-    const bool first = device.replica().get(space_, saved.records[0]).ok(), second = device.replica().get(space_, saved.records[1]).ok();
+    const bool first = marks(device, space, saved, 0), second = marks(device, space, saved, 1);
     if (first != second) return fail("half a transaction is shown", device.name() + ", " + found_as(device, space_, saved));
   }
   if (!is_member(device)) return;
@@ -53,16 +65,16 @@ void World::judge_device(SimDevice& device) {
   if (pending->transactions != 0 && pending->waits_for.empty())
     fail("transactions have no receipt and wait for nothing", device.name() + ", " + std::to_string(pending->transactions));
   const auto quarantine = device.replica().quarantine(space_);
-  const bool expected = rights_changed_ || !cut_.empty() || device.lives > 1 ||
-                        std::any_of(devices_.begin(), devices_.end(), [](const auto& each) { return each->lives > 1; });
+  const bool expected = rights_changed_ || !cut_.empty() ||
+                        std::any_of(devices_.begin(), devices_.end(), [](const auto& each) { return each->cloned || each->restored; });
   if (quarantine && !quarantine->empty() && !expected)
     fail("something stands in quarantine", device.name() + ", " + quarantine->front().reason);
   for (const auto& [n, log] : space.logs) {
     if (!log.head.name.branch) continue;
     const bool twin = std::any_of(devices_.begin(), devices_.end(), [&](const auto& each) {
-      return each->lives > 1 && newborn_device(script_.level, each->number()).id == log.head.name.device;
+      return may_fork(*each) && newborn_device(script_.level, each->number()).id == log.head.name.device;
     });
-    if (!twin) fail("a log forked, though nobody was cloned or restored");
+    if (!twin) fail("a log forked, though nobody was cloned", device.name());
   }
 }
 
@@ -124,7 +136,7 @@ void World::judge_receipts(SimDevice& device) {
     const auto log = space.logs.find(rows->column_int(0));
     if (log == space.logs.end()) continue;
     for (auto& relay : relays_) {
-      if (relay->store_id() != store) continue;
+      if (relay->store_id() != store || !relay->is_up()) continue;
       bool there = false;
       for (const auto& head : relay->ledger().heads(space_)) {
         if (head.name.root_id(space_) != log->second.head.name.root_id(space_)) continue;

@@ -45,7 +45,7 @@ class SimRelay {
   std::vector<Bytes> bytes() const;
 
   DeviceClock clock;
-  bool down_by_script = false;
+  bool went_back = false;  ///< An old copy came back under the same identity: receipts may say more than it holds, until the next sync.
 
  private:
   void replace_disk(const fault::Image& image);

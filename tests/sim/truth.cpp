@@ -61,32 +61,6 @@ std::string found_as(SimDevice& device, const SpaceId& id, const Acknowledged& t
   for (const auto& record : transaction.records) out += device.replica().get(id, record) ? " shown" : " hidden";
   auto reason = device.core().database().query_int("SELECT reason FROM quarantine WHERE segment = ? LIMIT 1",
                                                    segment_row((*found)->log, (*found)->position));
-  for (const char* table : {"span", "void"}) {
-    auto rows = device.core().database().prepare(std::string("SELECT first, last, segment FROM ") + table +
-                                                 " WHERE device = ? AND last >= ? AND first <= ?");
-    rows->bind(1, space->n << 32 | dot.device)
-        .bind(2, static_cast<std::int64_t>(dot.counter))
-        .bind(3, static_cast<std::int64_t>(dot.counter + 12));
-    while (*rows->step())
-      out += std::string(" ") + table + " " + std::to_string(rows->column_int(0)) + "-" + std::to_string(rows->column_int(1)) + "@" +
-             std::to_string(log_of_segment(rows->column_int(2))) + "." + std::to_string(position_of_segment(rows->column_int(2)));
-  }
-  out += " changes " + std::to_string((*found)->transaction.changes.size()) + " ops " +
-         std::to_string((*found)->transaction.operation_count());
-  for (const auto& change : (*found)->transaction.changes) out += " " + change.record.hex().substr(0, 6) + (change.creates ? "c" : "e");
-  for (const auto& record : transaction.records) {
-    out += " row " + record.hex().substr(0, 6);
-    auto rows = device.core().database().prepare("SELECT n, length(body) FROM record WHERE id = ?");
-    rows->bind(1, record);
-    while (*rows->step()) out += " " + std::to_string(rows->column_int(1));
-    if (auto got = device.replica().get(id, record); !got) out += " (" + got.error().message() + ")";
-    auto loaded = device.core().load_record(*space, record, 1000);
-    if (loaded && *loaded)
-      out += " marks " + std::to_string((*loaded)->record.marks().size()) +
-             std::string((*loaded)->record.marks().empty()      ? ""
-                         : (*loaded)->record.marks()[0].creates ? "creates"
-                                                                : "edits");
-  }
   if (reason) out += std::string(", quarantined: ") + reason_name(static_cast<Reason>(*reason));
   return out;
 }

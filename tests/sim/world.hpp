@@ -102,7 +102,10 @@ class World {
   std::vector<Partition> partitions_;
   std::set<std::size_t> cut_;  // numbers of identities
   bool rights_changed_ = false;
+  bool relays_lost_ = false;  ///< A relay forgot something, so it could not tell a restored device of it.
   bool healing_ = false;
+  /// Its logs may have branches.
+  bool may_fork(const SimDevice& device) const { return device.cloned || (device.restored && (relays_lost_ || relays_.size() > 1)); }
   NetworkFaults network_;
   std::uint64_t connection_count_ = 0;
   Outcome outcome_;
