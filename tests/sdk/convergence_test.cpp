@@ -225,9 +225,9 @@ bool ends_in_branches(const SpaceState& space, const LogName& name, Position pos
 }
 
 LogName named_as_branch(Core& core, SpaceState& space, const LogName& name, const Piece& piece) {
-  const LogState& log = space.logs.at(space.log_by_id.at(name.id(space.id)));
   const auto head = parse_segment(piece.bytes);
-  const Hash previous = piece.position == 1 ? Hash{} : **core.hash_at(space, log, piece.position - 1);
+  Hash previous;
+  if (piece.position > 1) previous = **core.hash_at(space, space.logs.at(space.log_by_id.at(name.id(space.id))), piece.position - 1);
   const SegmentPlace place{name.root_id(space.id), piece.position, previous};
   return {name.device, name.incarnation, segment_hash(place, *head, *space.roster->epoch_entry_hash(head->epoch)), piece.position - 1};
 }

@@ -16,6 +16,7 @@ void World::judge() {
   }
   judge_everywhere();
   judge_history();
+  judge_cut();
   for (auto& device : devices_)
     if (device->is_open()) judge_receipts(*device);
   for (auto& relay : relays_) judge_relay(*relay);
@@ -99,6 +100,23 @@ void World::judge_everywhere() {
       if (!holds(*device, space_, saved))
         return fail("what was acknowledged is missing", device->name() + ", " + found_as(*device, space_, saved));
     }
+  }
+}
+
+// What a cut device wrote beyond its cut is kept and counts for nothing.
+void World::judge_cut() {
+  if (!desk().is_open()) return;
+  SpaceState& space = desk_space();
+  for (const auto& saved : saved_) {
+    const Member* member = space.roster->member(saved.author);
+    if (!member || !member->cut || !saved.creates) continue;
+    const auto found = desk().core().find_transaction(space, {space.number_of(saved.author), saved.first});
+    if (!found || !*found || (*found)->log == 0) continue;
+    const LogId root = space.logs.at((*found)->log).head.name.root_id(space_);
+    const auto& logs = member->cut->logs;
+    const auto listed = std::find_if(logs.begin(), logs.end(), [&](const LogPosition& each) { return each.log == root; });
+    const bool beyond = (*found)->position > (listed == logs.end() ? 0 : listed->position);
+    if (beyond && marks(desk(), space, saved, 0)) return fail("what lies beyond a cut counts", saved.marker.substr(0, 20));
   }
 }
 

@@ -81,7 +81,7 @@ Weights make_weights(Dice& dice, Level level) {
   sometimes({{Act::cut, 1}}, 20);
   sometimes({{Act::power_cut, 4}, {Act::power_cut_later, 6}, {Act::close, 2}}, 50);
   sometimes({{Act::full, 2}, {Act::room, 3}}, 20);
-  sometimes({{Act::backup, 3}, {Act::restore, 2}}, 30);
+  sometimes({{Act::backup, 8}, {Act::restore, 8}}, 30);
   sometimes({{Act::clone, 1}}, 20);
   sometimes({{Act::clock_off, 3}, {Act::clock_stuck, 1}, {Act::clock_mended, 1}}, 30);
   sometimes({{Act::partition, 4}}, 40);

@@ -73,6 +73,7 @@ class World {
   void judge_receipts(SimDevice& device);
   void judge_relay(SimRelay& relay);
   void judge_history();
+  void judge_cut();
   void judge_secrets();
   /// `what` is the kind of failure, the same for every run that fails in that way.
   void fail(std::string what, const std::string& where = {});
