@@ -25,7 +25,7 @@ enum MessageType : std::uint8_t {
   heads,
   compared,
   roster,
-  log,
+  log_name,
   segments,
   stored,
   refused,
@@ -90,7 +90,7 @@ class Watched : public Body {
     verdict_.note(message);
     require(said_hello_ || message[0] == hello || message[0] == bye);
     said_hello_ = said_hello_ || message[0] == hello;
-    if (message[0] == roster || message[0] == log || message[0] == segments) require(!heads_seen_.empty());
+    if (message[0] == roster || message[0] == log_name || message[0] == segments) require(!heads_seen_.empty());
   }
 
   const bool relay_;
@@ -214,7 +214,7 @@ Bytes craft(std::uint8_t type, const Body& body, Script& script) {
       for (std::uint8_t i = 0; i < count; ++i) out.put_bytes(Bytes{small(script, 4)});
       break;
     }
-    case log: {
+    case log_name: {
       index();
       out(some_log(body, script));
       break;
