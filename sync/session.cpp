@@ -261,9 +261,12 @@ Session::Space* Session::find(const SpaceId& space) {
 }
 Session::Space* Session::by_index(std::uint64_t index) { return index < spaces_.size() ? spaces_[index].get() : nullptr; }
 
+// What it costs to remember a log that the peer has named.
+constexpr std::size_t Session::named_log_bytes() { return sizeof(Log) + sizeof(LogId) + around_node_bytes; }
+
 bool Session::name_log(const Space& space, const LogId& log) {
   if (space.logs.contains(log)) return true;
-  named_bytes_ += sizeof(Log) + sizeof(LogId) + around_node_bytes;
+  named_bytes_ += named_log_bytes();
   return space.logs.size() < limits::logs_per_space_max;
 }
 
@@ -418,10 +421,11 @@ void Session::on_heads(ByteView payload) {
 void Session::apply_peer_heads(Space& space, const std::vector<effect::PeerHead>& logs) {
   effect::PeerHeads heads{space.mine.space, space.roster_promised, {}};
   // What only earlier heads named goes: a peer that repeats itself must not fill our memory.
-  std::erase_if(space.logs, [](const auto& each) {
+  const auto gone = std::erase_if(space.logs, [](const auto& each) {
     const Log& log = each.second;
     return log.mine == 0 && !log.number && !log.loading && log.unacknowledged.empty();
   });
+  named_bytes_ -= std::min(named_bytes_, gone * named_log_bytes());
   for (auto& [id, log] : space.logs) {
     log.peer = log.sent = 0;
     log.promised = 0;

@@ -303,6 +303,7 @@ class Session {
   Space* by_index(std::uint64_t index);
   /// The peer names a log; false: too many.
   bool name_log(const Space& space, const LogId& log);
+  static constexpr std::size_t named_log_bytes();
   Log& log_of(Space& space, const LogName& name);
 
   Options options_;

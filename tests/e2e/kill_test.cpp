@@ -86,7 +86,7 @@ TEST_F(CliRelayTest, ADeviceKilledAHundredTimesKeepsWhatItAcknowledged) {
       kill_at_random(other, dice, [&] { return other.error_line(10).has_value(); });
       (void)other.finish();  // it may have been faster
     }
-    if (round % 10 == 9) ASSERT_NO_FATAL_FAILURE(expect_all());
+    if (round % 10 == 9) { ASSERT_NO_FATAL_FAILURE(expect_all()); }
   }
   desk_->text({"verify"});
   desk_->text({"sync", "--quiet"});

@@ -61,7 +61,7 @@ TEST_F(RelayProcessTest, KilledFiftyTimesKeepsEveryReceipt) {
       (void)starting.end(SIGKILL);
     }
     RelayProcess relay(data);
-    ASSERT_NE(relay.port(), 0);
+    ASSERT_NE(relay.port(), 0) << "it does not serve: " << relay.end(SIGTERM);
     client.connect(relay.port(), key);
     if (below(3) == 0) {  // a roster entry among the segments
       (void)village.invite();
