@@ -18,7 +18,7 @@ passed=0 failed=0 summary="" over="" failures=""
 
 usage() { sed -n '2,10s/^# \{0,1\}//p' tests/run.sh; }
 
-tiers="" fuzz_seconds=0 sim_seconds=200
+tiers="" fuzz_seconds=0 sim_seconds=100
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) tiers="$tiers unit" ;;
@@ -198,11 +198,8 @@ wasm() { check "sync/ compiles for wasm32" tests/tidy/wasm.sh; }
 
 unit() { local folder; for folder in $(folders_of unit); do run_tests dev "$folder" "*-$properties"; done; }
 property() { local folder; for folder in $(folders_of unit); do run_tests dev "$folder" "$properties"; done; }
-# Every moment of a power cut takes an optimized build; with sanitizers some of them.
-fault() {
-  run_tests lab fault
-  run_tests dev fault
-}
+# In an optimized build, as there are very many moments at which the power can go.
+fault() { run_tests lab fault; }
 hostile() { run_tests lab hostile; }
 
 # The simulator: seeds that failed once, 1,000 seeds twice, then as many as fit; one level on each core.
@@ -299,7 +296,7 @@ fi
 dev=true
 if wants tidy || wants unit || wants property || wants fault; then
   if [ "$tiers" = " tidy" ]; then step "build dev" 60 build dev tests_tidy || dev=false
-  else step "build dev" 300 build dev || dev=false; fi
+  else step "build dev" 360 build dev programs $(for folder in $(folders_of unit); do say "tests_$folder"; done) tests_tidy || dev=false; fi
 fi
 if wants tidy; then
   need_packages clang-format-14 || say "skipped: clang-format-14 is not to be had, so formatting is not checked"
@@ -316,7 +313,7 @@ if $dev; then
 fi
 if wants sim || wants fault || wants hostile; then
   if step "build lab" 240 build lab doorstep-sim tests_fault tests_hostile doorstep-relay; then
-    wants sim && step sim 240 simulate
+    wants sim && step sim 150 simulate
     wants fault && step fault 240 fault
     wants hostile && step hostile 120 hostile
   fi

@@ -111,6 +111,8 @@ class SimulatedDisk final : public Files {
     dead_ = n == 0;
   }
   bool dead() const { return dead_; }
+  /// Events when the first call failed.
+  std::size_t events_at_fault() const { return events_at_fault_; }
 
   Result<Bytes> read(const std::string& path, std::size_t bytes_max) override;
   Result<std::uint64_t> size(const std::string& path) override;
@@ -140,9 +142,11 @@ class SimulatedDisk final : public Files {
   std::map<int, SharedMemory> shared_;  // by inode
   std::vector<Event> events_;
   Fault fault_;
+  bool fault_now();
   std::uint64_t fault_calls_ = 0;
   std::uint64_t dies_in_ = 0;
   bool dead_ = false;
+  std::size_t events_at_fault_ = SIZE_MAX;
 };
 
 /// Walks along a record of events and makes crash images at each point.
