@@ -204,7 +204,7 @@ TEST_F(RebuildTest, AMissingDatabaseComesBackToo) {
 TEST_F(RebuildTest, WhatIsDamagedTwiceIsKeptTwice) {
   for (const char* kept : {"damaged-1", "damaged-2"}) {
     Bytes bytes = read_file(file("main.db"));
-    bytes.resize(bytes.size() - page_bytes);
+    bytes.erase(bytes.end() - page_bytes, bytes.end());
     write_file(file("main.db"), bytes);
     const auto report = Replica::rebuild(options(), passphrase);
     ASSERT_OK(report);
@@ -331,7 +331,7 @@ TEST_F(EveryPageTest, SegmentsWithoutARosterWaitAndAreNotForgotten) {
   EXPECT_EQ(held->front().transactions, sealed_.size());
   // Damaged again before anybody came to help: what waits goes on waiting.
   bytes = read_file(file("main.db"));
-  bytes.resize(bytes.size() - page_bytes);
+  bytes.erase(bytes.end() - page_bytes, bytes.end());
   write_file(file("main.db"), bytes);
   const auto again = Replica::rebuild(options(), passphrase);
   ASSERT_OK(again);
