@@ -1,4 +1,9 @@
 // The tool and the relay killed at random moments, and disks that are full: what was acknowledged is there afterwards.
+//
+//   DOORSTEP_KILLS=n       so many rounds    (tests/fault/campaign kills)
+//   DOORSTEP_KILL_SEED=n   other moments
+#include <cstdlib>
+#include <functional>
 #include <random>
 #include <set>
 
@@ -12,10 +17,15 @@
 namespace doorstep::e2e {
 namespace {
 
+std::uint32_t number_from(const char* variable, std::uint32_t otherwise) {
+  const char* text = std::getenv(variable);
+  return text ? static_cast<std::uint32_t>(std::strtoul(text, nullptr, 10)) : otherwise;
+}
+
 /// The same sequence in every run of a test; a failure names the round.
 class Dice {
  public:
-  explicit Dice(std::uint32_t seed) : engine_(seed) {}
+  explicit Dice(std::uint32_t seed) : engine_(seed + 1000 * number_from("DOORSTEP_KILL_SEED", 0)) {}
   int below(int bound) { return static_cast<int>(engine_() % static_cast<std::uint32_t>(bound)); }
 
  private:
@@ -33,33 +43,59 @@ void drain_ids(Process& writer, std::set<std::string>& acknowledged) {
     if (id->size() == 32) acknowledged.insert(*id);
 }
 
-TEST_F(CliTest, KilledAHundredTimesWhileWriting) {
-  const Device desk = make_desk();
+/// Kills a device at a moment that chance chooses: while it starts (the key, recovery, the checkpoint behind it), or some lines after
+/// that and up to three milliseconds more, to end inside a commit as well as between two.
+void kill_at_random(Process& device, Dice& dice, const std::function<bool()>& next_line) {
+  if (dice.below(4) == 0) {
+    usleep(static_cast<useconds_t>(dice.below(250'000)));
+  } else {
+    for (int wait = dice.below(12); wait > 0 && next_line(); --wait) {}
+    usleep(static_cast<useconds_t>(dice.below(3000)));
+  }
+  device.kill(SIGKILL);
+}
+
+// It writes, seals and sends, appends to the roster, or only reads.
+TEST_F(CliRelayTest, ADeviceKilledAHundredTimesKeepsWhatItAcknowledged) {
   Dice dice(1);
   std::set<std::string> acknowledged;
   std::string batch;
   for (int i = 0; i < 40; ++i) batch += person_json("陈桂兰") + "\n";
-  for (int round = 0; round < 100; ++round) {
+  const auto expect_all = [&] {
+    const auto present = ids_in(*desk_);
+    for (const auto& id : acknowledged) ASSERT_TRUE(present.contains(id)) << id;
+  };
+  const auto rounds = number_from("DOORSTEP_KILLS", 100);
+  for (std::uint32_t round = 0; round < rounds; ++round) {
     SCOPED_TRACE(round);
-    Process writer(desk.command({"put", "person", "--json", "-"}));
-    ASSERT_TRUE(writer.write(batch));
-    // Sometimes before the first, sometimes among them, at whatever instruction it then is.
-    for (int wait = dice.below(12); wait > 0; --wait) {
-      const auto id = writer.line();
-      if (!id) break;
-      acknowledged.insert(*id);
+    const int what = dice.below(10);
+    if (what < 6) {
+      Process writer(desk_->command({"put", "person", "--json", "-"}));
+      ASSERT_TRUE(writer.write(batch));
+      kill_at_random(writer, dice, [&] {
+        const auto id = writer.line();
+        if (id) acknowledged.insert(*id);
+        return id.has_value();
+      });
+      drain_ids(writer, acknowledged);
+      ASSERT_EQ(writer.finish().code, 128 + SIGKILL) << writer.finish().err;
+    } else {
+      Process other(desk_->command(what < 8    ? std::vector<std::string>{"--json", "sync"}
+                                   : what == 8 ? std::vector<std::string>{"invite"}
+                                               : std::vector<std::string>{"pending"}));
+      kill_at_random(other, dice, [&] { return other.error_line(10).has_value(); });
+      (void)other.finish();  // it may have been faster
     }
-    writer.kill(SIGKILL);
-    drain_ids(writer, acknowledged);
-    ASSERT_EQ(writer.finish().code, 128 + SIGKILL) << writer.finish().err;
-    if (round % 10 == 9) {
-      const auto present = ids_in(desk);
-      for (const auto& id : acknowledged) ASSERT_TRUE(present.contains(id)) << id;
-    }
+    if (round % 10 == 9) { ASSERT_NO_FATAL_FAILURE(expect_all()); }
   }
-  EXPECT_GT(acknowledged.size(), 100u);
-  desk.text({"verify"});
-  EXPECT_EQ(desk.values({"pending"})[0]["transactions"], ids_in(desk).size());
+  desk_->text({"verify"});
+  desk_->text({"sync", "--quiet"});
+  ASSERT_NO_FATAL_FAILURE(expect_all());
+  EXPECT_GT(acknowledged.size(), rounds);
+  EXPECT_EQ(desk_->run({"pending", "--check"}).code, ok);
+  EXPECT_EQ(desk_->run({"quarantine", "--check"}).code, ok);
+  relay_->kill(SIGTERM);
+  EXPECT_EQ(run({"doorstep-relay", "verify", "--data", folder_ / "relay"}).code, 0);
 }
 
 TEST_F(CliRelayTest, DeviceAndRelayKilledFiftyTimesWhileSyncing) {

@@ -36,7 +36,7 @@ TEST_P(PowerCut, LosesNothing) {
 
 const Case cases[] = {
     {"store", [] { return std::make_unique<StoreSubject>(Spilling::no); }, 48, 190},
-    {"store_spilling", [] { return std::make_unique<StoreSubject>(Spilling::yes); }, 48, 38},
+    {"store_spilling", [] { return std::make_unique<StoreSubject>(Spilling::yes); }, 48, 48},
     {"relay", [] { return std::make_unique<RelaySubject>(); }, RelaySubject::steps_max(), 19},
     {"replica", [] { return std::make_unique<ReplicaSubject>(); }, 24, 19},
 };

@@ -267,8 +267,8 @@ Status RelaySubject::close() {
 }
 
 Result<int> RelaySubject::progress() {
-  DOORSTEP_ASSIGN(const Hash now, digest(*store_));
-  const auto found = states().find(now);
+  DOORSTEP_ASSIGN(digest_, digest(*store_));
+  const auto found = states().find(digest_);
   if (found == states().end()) return Error(Code::corrupt, "a state that never was");
   return found->second;
 }
@@ -297,10 +297,9 @@ Status RelaySubject::check(int) {
       return Error(Code::internal, "the ledger's heads are not those of the store");
   }
   static std::set<Hash> verified;  // of equal rows every signature is equal
-  DOORSTEP_ASSIGN(const Hash now, digest(*store_));
-  if (verified.contains(now)) return {};
+  if (verified.contains(digest_)) return {};
   DOORSTEP_TRY(verify_store(*store_, [](const Verified&) {}));
-  verified.insert(now);
+  verified.insert(digest_);
   return {};
 }
 

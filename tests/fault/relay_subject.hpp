@@ -30,6 +30,7 @@ class RelaySubject final : public Subject {
 
  private:
   SimulatedDisk* disk_ = nullptr;
+  Hash digest_;  ///< As progress() found it.
   std::unique_ptr<relay::SqliteStore> store_;
   std::optional<relay::Ledger> ledger_;
 };

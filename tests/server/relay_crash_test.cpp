@@ -1,4 +1,7 @@
 // The real program, as a process of its own: killed at random moments under upload, starved of file descriptors, asked to stop.
+//
+//   DOORSTEP_KILLS=n       so many rounds    (tests/fault/campaign kills)
+//   DOORSTEP_KILL_SEED=n   other moments
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -10,6 +13,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <random>
 
 #include "server/store/sqlite_store.hpp"
 #include "tests/server/folder.hpp"
@@ -26,10 +30,17 @@ std::string program() {
   return std::string(elsewhere ? elsewhere : DOORSTEP_BIN_DIR) + "/doorstep-relay";
 }
 
+std::uint32_t number_from(const char* variable, std::uint32_t otherwise) {
+  const char* text = std::getenv(variable);
+  return text ? static_cast<std::uint32_t>(std::strtoul(text, nullptr, 10)) : otherwise;
+}
+
+enum class Wait : bool { no, until_it_listens };
+
 // doorstep-relay serve, on a free port.
 class Process {
  public:
-  explicit Process(const std::string& data, rlim_t files = 0) {
+  explicit Process(const std::string& data, rlim_t files = 0, Wait wait = Wait::until_it_listens) {
     int out[2];
     if (::pipe2(out, O_CLOEXEC) != 0) return;
     const std::string path = program();
@@ -47,7 +58,7 @@ class Process {
     }
     ::close(out[1]);
     out_ = out[0];
-    port_ = read_port();
+    if (wait == Wait::until_it_listens) port_ = read_port();
   }
   ~Process() {
     if (pid_ > 0) (void)end(SIGKILL);
@@ -111,24 +122,35 @@ TEST_F(RelayProcessTest, KilledFiftyTimesKeepsEveryReceipt) {
   Writer log(village, a);
   TestClient client(replica);
   Position receipted = 0;
-  for (int round = 0; round < 50; ++round) {
+  std::mt19937 moments(1 + number_from("DOORSTEP_KILL_SEED", 0));
+  const auto below = [&](unsigned bound) { return moments() % bound; };
+  const auto rounds = number_from("DOORSTEP_KILLS", 50);
+  for (std::uint32_t round = 0; round < rounds; ++round) {
+    SCOPED_TRACE(round);
+    if (below(4) == 0) {  // while it starts: recovery, the checkpoint behind it, reading the rosters
+      Process starting(data, 0, Wait::no);
+      ::usleep(below(30'000));
+      (void)starting.end(SIGKILL);
+    }
     Process relay(data);
-    ASSERT_NE(relay.port(), 0) << "round " << round;
+    ASSERT_NE(relay.port(), 0) << "it does not serve: " << relay.end(SIGTERM);
     client.connect(relay.port(), key);
+    if (below(3) == 0) {  // a roster entry among the segments
+      (void)village.invite();
+      replica.learn(village);
+    }
     for (int i = 0; i < 30; ++i) log.write(round % 3 == 0 ? 30'000 : 400);
     replica.learn(log);
-    std::array<std::uint8_t, 2> dice_bytes;
-    dice().fill(dice_bytes);
-    const Position goal = receipted + dice_bytes[0] % 25;
+    const Position goal = receipted + below(25);
     client.on_receipt = [&](const LogId&, Position position) { receipted = std::max(receipted, position); };
     (void)client.until([&] { return receipted > goal; });
-    // And a moment more, of up to two milliseconds, to end inside a commit as well as between two.
-    const auto until = steady_clock::now() + std::chrono::microseconds(dice_bytes[1] * 8);
+    // And a moment more, of up to three milliseconds, to end inside a commit as well as between two.
+    const auto until = steady_clock::now() + std::chrono::microseconds(below(3000));
     (void)client.until([&] { return steady_clock::now() > until; });
     ASSERT_EQ(client.seen.receipts_wrong, 0u);
     ASSERT_EQ(relay.end(SIGKILL), 128 + SIGKILL);
     client.cut();
-    ASSERT_GE(durable(log.id()), receipted) << "round " << round;
+    ASSERT_GE(durable(log.id()), receipted);
   }
   expect_sound();
   Process relay(data);
