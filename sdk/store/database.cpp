@@ -176,11 +176,13 @@ Status Connection::open(const DatabaseKey& key, Random& random) {
 
 // After a failed fsync the kernel may keep showing bytes that never reached the disk. A commit behind such frames in the
 // log would be lost with them. So what recovery found is written anew, into the database file, before anything is written
-// behind it, and the names are made durable. What fails here (a full disk) is tried again before each write; reading works.
+// behind it, the cut log is synced (else its old frames could come back over the newer pages), and the names are made durable. What fails
+// here (a full disk) is tried again before each write; reading works.
 Status Connection::confirm_recovered() {
   if (!unconfirmed_ || DOORSTEP_PLANTED(skip_checkpoint_at_open)) return {};
   DOORSTEP_TRY(directory_->files().sync_directory(directory_->path()));
   DOORSTEP_TRY(checkpoint(SQLITE_CHECKPOINT_TRUNCATE));
+  if (vfs_) DOORSTEP_TRY(check(vfs_->sync_log(), "sync the log that was cut"));
   unconfirmed_ = false;
   return {};
 }

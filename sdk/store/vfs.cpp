@@ -595,6 +595,8 @@ SealedVfs::~SealedVfs() {
   sqlite3_vfs_unregister(&vfs_);
 }
 
+int SealedVfs::sync_log() { return open_files_[1] ? open_files_[1]->sync(SQLITE_SYNC_FULL) : SQLITE_OK; }
+
 int SealedVfs::poison_with(Poison poison, std::string_view what, std::string_view of) {
   const int rc = poison == Poison::failed_sync ? SQLITE_IOERR_FSYNC : SQLITE_IOERR_DATA;
   if (poison_ != Poison::none || DOORSTEP_PLANTED(ignore_poison)) return rc;

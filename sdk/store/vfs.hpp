@@ -72,6 +72,8 @@ class SealedVfs {
   /// "page 7 of main.db"; empty while not poisoned.
   const std::string& poison_place() const { return poison_place_; }
   std::uint64_t recovery_bad_records() const { return recovery_bad_records_; }
+  /// S13: so that a log that was cut stays cut.
+  int sync_log();
   /// True once after S14 refused a write.
   bool take_unsafe_rewrite() { return std::exchange(unsafe_rewrite_, false); }
 

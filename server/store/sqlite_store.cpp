@@ -165,12 +165,20 @@ class SqliteStore::Database {
     rollback_owed_ = sqlite3_get_autocommit(db_) == 0;
   }
   /// What recovery found in the journal may be bytes that a failed fsync left in the kernel's memory and never on the disk: commits
-  /// behind them would be lost with them. So it is moved into the database, and synced there, before anything is written.
+  /// behind them would be lost with them. So it is moved into the database before anything else is written, and the empty journal is
+  /// synced, so that what really was on the disk of it does not come back over the newer database.
   Status confirm_recovered() {
     if (!unconfirmed_ || DOORSTEP_PLANTED(relay_trusts_found_journal)) return {};
     DOORSTEP_TRY(checkpoint());
+    if (const int result = sync_journal(); result != SQLITE_OK) return error(result);
     unconfirmed_ = false;
     return {};
+  }
+  int sync_journal() {
+    sqlite3_file* journal = nullptr;
+    const int result = sqlite3_file_control(db_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &journal);
+    if (result != SQLITE_OK || !journal || !journal->pMethods) return result;
+    return journal->pMethods->xSync(journal, SQLITE_SYNC_FULL);
   }
   Status checkpoint() {
     const int result = sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);

@@ -253,16 +253,17 @@ bool SimulatedDisk::fails(Event::Kind kind) {
     case Fault::Kind::short_write: hit = is_write; break;
     case Fault::Kind::fsync_eio: hit = is_sync; break;
   }
-  if (!hit) return false;
-  ++fault_calls_;
-  return fault_calls_ == fault_.at_call || (fault_.sticky && fault_calls_ > fault_.at_call);
+  return hit && fault_now();
 }
 
-bool SimulatedDisk::read_fails() {
-  if (fault_.kind != Fault::Kind::eio) return false;
+bool SimulatedDisk::fault_now() {
   ++fault_calls_;
-  return fault_calls_ == fault_.at_call || (fault_.sticky && fault_calls_ > fault_.at_call);
+  if (fault_calls_ < fault_.at_call || (fault_calls_ > fault_.at_call && !fault_.sticky)) return false;
+  events_at_fault_ = std::min(events_at_fault_, events_.size());
+  return true;
 }
+
+bool SimulatedDisk::read_fails() { return fault_.kind == Fault::Kind::eio && fault_now(); }
 
 // ---- Files' side
 

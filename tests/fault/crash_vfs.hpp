@@ -105,6 +105,8 @@ class SimulatedDisk final : public Files {
   Bytes& raw(const std::string& path) { return content(names_.at(path)); }
   void arm(Fault fault);
   std::uint64_t calls_hit_by_fault() const { return fault_calls_; }
+  /// Events when the first call failed.
+  std::size_t events_at_fault() const { return events_at_fault_; }
 
   Result<Bytes> read(const std::string& path, std::size_t bytes_max) override;
   Result<std::uint64_t> size(const std::string& path) override;
@@ -134,7 +136,9 @@ class SimulatedDisk final : public Files {
   std::map<int, SharedMemory> shared_;  // by inode
   std::vector<Event> events_;
   Fault fault_;
+  bool fault_now();
   std::uint64_t fault_calls_ = 0;
+  std::size_t events_at_fault_ = SIZE_MAX;
 };
 
 /// Walks along a record of events and makes crash images at each point.

@@ -1,6 +1,7 @@
 #include "tests/fault/memory_relay.hpp"
 
 #include "sync/channel.hpp"
+#include "tests/fault/crash_vfs.hpp"
 
 namespace doorstep::fault {
 
@@ -146,11 +147,15 @@ Status MemoryRelay::sync(Replica& replica, const std::function<void()>& heard) {
   Status out;
   while (out.ok()) {
     const Bytes up = link.output();
-    if (!up.empty()) {
-      connection.feed(up);
-      if (heard) heard();
+    Bytes down;
+    {
+      const AtWork at_work;  // the relay has memory of its own
+      if (!up.empty()) {
+        connection.feed(up);
+        if (heard) heard();
+      }
+      down = connection.output();
     }
-    const Bytes down = connection.output();
     if (up.empty() && down.empty()) break;
     if (!down.empty()) out = link.feed(down);
   }

@@ -241,7 +241,10 @@ void ReplicaSubject::note_promise() {
 }
 
 Status ReplicaSubject::sync() {
-  author_writes();
+  {
+    const AtWork at_work;
+    author_writes();
+  }
   return relay_->sync(*replica_, [this] { note_promise(); });
 }
 
