@@ -122,7 +122,7 @@ void cut_again(const Image& first, const SimulatedDisk& disk, const Subject& sub
   walk.advance_to(count);
   SimulatedDisk again(walk.image(static_cast<Damage>(dice.below(damage_kinds)), seed));
   const bool next_done = count >= verdict.next_acknowledged_at;
-  const auto after = subject.survivor(SIZE_MAX);
+  const auto after = subject.survivor(count);
   tally.add(examine(*after, again, next_done ? verdict.recovered + 1 : acknowledged, verdict.recovered + 1),
             "DOORSTEP_SEED=" + std::to_string(seed) + ", cut again at " + std::to_string(count));
 }
@@ -145,7 +145,7 @@ void enumerate_power_cuts(const Recording& recording, std::size_t part, std::siz
       const Verdict verdict = examine(*survivor, disk, acknowledged, recording.attempted_at(count));
       const bool good = tally.add(verdict, "DOORSTEP_SEED=" + std::to_string(seed) + ", at event " + std::to_string(count) + " of " +
                                                std::to_string(recording.events.size()) + ", " + damage_name(damage));
-      if (good && variant % 3 == 0) cut_again(image, disk, *recording.subject->survivor(count), verdict, acknowledged, seed, tally);
+      if (good && variant % 3 == 0) cut_again(image, disk, *survivor, verdict, acknowledged, seed, tally);
     }
   }
 }

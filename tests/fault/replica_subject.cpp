@@ -302,9 +302,10 @@ Status ReplicaSubject::check_promises() {
 // With the relay as it was: level at the first attempt, and our log goes on.
 Status ReplicaSubject::check_resync() {
   if (promises_.empty()) return {};
-  const Promise& last = promises_.back();
+  const Promise last = promises_.back();
   DOORSTEP_ASSIGN(const SpaceId id, space());
-  const auto relay = relay_->emptied();
+  const std::shared_ptr<MemoryRelay> relay = relay_->emptied();
+  relay->acknowledged = relay_->acknowledged;
   const auto full = relay_->ledger().load_roster(id, 0, SIZE_MAX);
   DOORSTEP_TRY(relay->put_roster(id, {full.begin(), full.begin() + static_cast<std::ptrdiff_t>(last.roster_size)}));
   for (const auto& [log_id, head] : last.relay) {
@@ -312,7 +313,8 @@ Status ReplicaSubject::check_resync() {
     loaded.segments.resize(head.position);
     DOORSTEP_TRY(relay->put_segments(author_->transport.public_key, id, head.name, 1, loaded.segments));
   }
-  DOORSTEP_TRY(relay->sync(*replica_));
+  relay_ = relay;  // what it hears now is promised too
+  DOORSTEP_TRY(relay_->sync(*replica_, [this] { note_promise(); }));
   std::size_t own_logs = 0;
   for (const LogHead& head : relay->ledger().heads(id)) own_logs += head.name.device == replica_->core()->device() ? 1 : 0;
   if (own_logs > 1) return Error(Code::corrupt, "the replica began a second log");
