@@ -1,5 +1,7 @@
 // The tool on one store, command by command: what it prints, what it refuses, and with which exit code.
 #include <gmock/gmock.h>
+#include <array>
+#include <ctime>
 
 #include "tests/e2e/village.hpp"
 
@@ -187,7 +189,11 @@ TEST_F(CliTest, ImportIsAllOrNothingAndNamesTheRow) {
 
 TEST_F(CliTest, DemoDataGoesIntoAStoreWhoseRoleMayWriteIt) {
   const Device desk = make_desk({"--role", "member"});
-  const std::vector<std::string> village = {"demo-data", "--persons", "12", "--months", "2", "--today", "2026-11-23"};
+  // Today, as records of other days would be late entries without a reason.
+  const std::time_t now = std::time(nullptr);
+  std::array<char, 16> today{};
+  std::strftime(today.data(), today.size(), "%Y-%m-%d", std::localtime(&now));
+  const std::vector<std::string> village = {"demo-data", "--persons", "12", "--months", "2", "--today", today.data()};
   const auto with = [&](const std::string& part) {
     auto out = village;
     out.insert(out.end(), {"--write", part});
