@@ -21,8 +21,8 @@ run tests_sync '*' &
 run tests_sdk '*'
 wait
 run tests_fault 'StoreDamage.*:FailedSync.*:FullDisk.*:*DiskFault.Store/failed_fsync_once'
-gcovr --root . --object-directory build/coverage --filter 'sync/' --filter 'sdk/store/' --exclude-throw-branches --exclude-unreachable-branches \
-  --csv build/coverage/coverage.csv >/dev/null || exit 1
+gcovr --root . --object-directory build/coverage --filter 'sync/' --filter 'sdk/store/' \
+  --exclude-throw-branches --exclude-unreachable-branches --csv build/coverage/coverage.csv >/dev/null || exit 1
 # filename, line_total, line_covered, line_percent, branch_total, branch_covered, branch_percent, …
 awk -F, '
   NR == 1 || $1 !~ /\.cpp$/ { next }
@@ -31,4 +31,5 @@ awk -F, '
     line = $2 ? 100 * $3 / $2 : 100; branch = $5 ? 100 * $6 / $5 : 100
     printf "%-32s lines %5.1f %%  branches %5.1f %%%s\n", $1, line, branch, line < 95 || branch < 95 ? "   below 95" : ""
   }
-  END { printf "%-32s lines %5.1f %%  branches %5.1f %%\n", "together", 100 * run / lines, 100 * taken / branches }' build/coverage/coverage.csv
+  END { printf "%-32s lines %5.1f %%  branches %5.1f %%\n", "together", 100 * run / lines, 100 * taken / branches }
+' build/coverage/coverage.csv

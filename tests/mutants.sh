@@ -13,7 +13,8 @@ list=tests/mutants.txt bin=build/lab/bin logs=build/lab/logs limit=${DOORSTEP_MU
 lines() { sed 's/#.*//; /^[[:space:]]*$/d' "$list"; }
 
 # What stands in the sources and what is listed must be the same.
-planted=$(grep -rhoE 'DOORSTEP_PLANTED\([a-z_]+\)' sync sdk server --include='*.cpp' --include='*.hpp' | sed 's/.*(//; s/)//' | grep -vx bug | sort -u)
+planted=$(grep -rhoE 'DOORSTEP_PLANTED\([a-z_]+\)' sync sdk server --include='*.cpp' --include='*.hpp' |
+  sed 's/.*(//; s/)//' | grep -vx bug | sort -u)
 listed=$(lines | awk '{ print $1 }' | sort -u)
 if [ "$planted" != "$listed" ]; then
   say "The sources and $list differ:"

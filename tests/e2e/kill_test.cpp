@@ -47,10 +47,10 @@ void drain_ids(Process& writer, std::set<std::string>& acknowledged) {
 /// that and up to three milliseconds more, to end inside a commit as well as between two.
 void kill_at_random(Process& device, Dice& dice, const std::function<bool()>& next_line) {
   if (dice.below(4) == 0) {
-    usleep(static_cast<useconds_t>(dice.below(250'000)));
+    usleep(static_cast<useconds_t>(dice.below(250'000)));  // a random moment
   } else {
     for (int wait = dice.below(12); wait > 0 && next_line(); --wait) {}
-    usleep(static_cast<useconds_t>(dice.below(3000)));
+    usleep(static_cast<useconds_t>(dice.below(3000)));  // a random moment
   }
   device.kill(SIGKILL);
 }

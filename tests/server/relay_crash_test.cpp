@@ -57,7 +57,7 @@ TEST_F(RelayProcessTest, KilledFiftyTimesKeepsEveryReceipt) {
     SCOPED_TRACE(round);
     if (below(4) == 0) {  // while it starts: recovery, the checkpoint behind it, reading the rosters
       RelayProcess starting(data, {.wait = false});
-      ::usleep(below(30'000));
+      ::usleep(below(30'000));  // a random moment
       (void)starting.end(SIGKILL);
     }
     RelayProcess relay(data);
