@@ -159,7 +159,8 @@ void Worker::process(std::deque<Job> jobs) {
     }
   }
   for (std::size_t i = 0; i < batch.jobs.size(); ++i)
-    if (!writes(batch.jobs[i])) read_one(batch, i);
+    if (!writes(batch.jobs[i]))  // without memory there is no answer: the peer asks again in its next session
+      (void)without_throwing([&]() -> Status { return read_one(batch, i), Status(); });
   std::vector<Answer> answers;
   answers.reserve(batch.answers.size());
   for (auto& answer : batch.answers)
@@ -175,7 +176,7 @@ Status Worker::write(Batch& batch) {
   DOORSTEP_TRY(ledger_.begin());
   for (std::size_t i = 0; i < batch.jobs.size(); ++i) {
     if (!writes(batch.jobs[i])) continue;
-    if (auto status = write_one(batch, i); !status) {
+    if (auto status = without_throwing([&] { return write_one(batch, i); }); !status) {
       ledger_.rollback();
       return status;
     }

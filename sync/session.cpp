@@ -423,7 +423,7 @@ void Session::apply_peer_heads(Space& space, const std::vector<effect::PeerHead>
   // What only earlier heads named goes: a peer that repeats itself must not fill our memory.
   const auto gone = std::erase_if(space.logs, [](const auto& each) {
     const Log& log = each.second;
-    return log.mine == 0 && !log.number && !log.loading && log.unacknowledged.empty();
+    return log.mine == 0 && !log.number && !log.peer_number && !log.loading && log.unacknowledged.empty();
   });
   named_bytes_ -= std::min(named_bytes_, gone * named_log_bytes());
   for (auto& [id, log] : space.logs) {
@@ -758,7 +758,7 @@ void Session::on_segments_stored(const SpaceId& id, const LogName& name, const S
   if (closed_ || !space) return;
   const LogId log_id = name.id(id);
   Log& log = log_of(*space, name);
-  const auto index = log.peer_number;
+  const auto index = log.peer_number.value_or(0);  // it was announced, or it could not have come
   if (stored.position > log.mine) {
     log.mine = stored.position;
     log.mine_hash = stored.hash;

@@ -238,9 +238,9 @@ class Session {
     Position peer = 0;                   ///< The peer has it, durably.
     std::optional<ShortHash> peer_hash;  ///< At `peer`, as its heads said; checked by the first load.
     Position sent = 0;
-    Position promised = 0;                ///< The peer's heads say it has this much: we expect it.
-    std::optional<std::uint64_t> number;  ///< In our numbering, once announced.
-    std::uint64_t peer_number = 0;        ///< In the peer's, if it has announced it.
+    Position promised = 0;                     ///< The peer's heads say it has this much: we expect it.
+    std::optional<std::uint64_t> number;       ///< In our numbering, once announced.
+    std::optional<std::uint64_t> peer_number;  ///< In the peer's, once it has announced it.
     bool loading = false;
     bool splitting = false;
     Code refused = Code::ok;                                       ///< The peer will not take more of it in this session.

@@ -332,6 +332,30 @@ TEST(SessionTest, NothingIsSaidOfSpacesBeforeTheyAreListed) {
   }
 }
 
+// Heads may come again (after a split) while what came before is still being stored.
+TEST(SessionTest, EachLogIsAcknowledgedUnderItsOwnNumber) {
+  Body phone("phone", false), relay("relay", true);
+  for (Body* body : {&phone, &relay}) body->spaces[village].roster = {{1}};
+  sync(phone, relay);
+  relay.late = true;
+  phone.out.clear();
+  for (const std::uint8_t n : {1, 2}) phone.write(village, log_named(n), segment(50, n));
+  for (const auto& message : std::exchange(phone.out, {})) relay.receive(message);
+  Encoder heads;
+  heads.put_u8(3);
+  for (const std::uint64_t number : {0, 1}) heads.put_varint(number);  // space, roster size
+  heads.put_raw(Bytes(16));
+  heads.put_varint(0);
+  relay.receive(heads.bytes());
+  relay.out.clear();
+  relay.late = false;
+  while (!relay.waiting.empty()) relay.answer(0);
+  std::set<std::uint8_t> acknowledged;
+  for (const auto& message : relay.out)
+    if (message[0] == 8) acknowledged.insert(message[1]);
+  EXPECT_EQ(acknowledged, (std::set<std::uint8_t>{0, 1}));
+}
+
 TEST(SessionTest, APeerCannotNameLogsWithoutEnd) {
   Body phone("phone", false), relay("relay", true);
   for (Body* body : {&phone, &relay}) body->spaces[village].roster = {{1}};
