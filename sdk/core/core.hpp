@@ -265,6 +265,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Status load_known_spaces(ByteView sealed);
   /// Brings the vault's list of spaces up to date. Best effort: the next change or opening tries again.
   void remember_spaces();
+  void tell_vault_of_spaces();
   std::vector<KnownSpace> spaces_to_remember() const;
   Status place_salvaged_roster(const SpaceId& id);
   Status place_salvaged_log(const SpaceId& id, const LogName& name, const std::function<void()>& placed);

@@ -43,8 +43,14 @@ std::vector<KnownSpace> Core::spaces_to_remember() const {
   return out;
 }
 
+// The change that it follows stands already, so it fails nobody: without memory the vault is told at the next change.
 void Core::remember_spaces() {
   if (rebuilding_ || options_.unencrypted_for_benchmarks) return;
+  const Status told = without_throwing([this]() -> Status { return tell_vault_of_spaces(), Status(); });
+  if (!told) spaces_changed_ = true;
+}
+
+void Core::tell_vault_of_spaces() {
   auto spaces = spaces_to_remember();
   Bytes encoded = encode_known_spaces(spaces);
   if (encoded == known_encoded_) return;
