@@ -12,7 +12,7 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 
 namespace {
-constexpr auto token = asio::as_tuple(asio::use_awaitable);
+constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 constexpr int backlog = 512;
 constexpr std::chrono::milliseconds pause_after_error{200};
 constexpr std::int64_t log_interval_ms = 10'000;
@@ -56,7 +56,7 @@ void Listener::stop() {
 asio::awaitable<void> Listener::accept(std::shared_ptr<Listener> self) {
   Listener& l = *self;
   while (l.acceptor_.is_open()) {
-    auto [failed, socket] = co_await l.acceptor_.async_accept(token);
+    auto [failed, socket] = co_await l.acceptor_.async_accept(as_result);
     if (!l.acceptor_.is_open()) break;
     if (!failed) {
       if (l.connections_.shared.hub.counts.unauthenticated >= l.connections_.shared.config.unauthenticated_max)
@@ -74,7 +74,7 @@ asio::awaitable<void> Listener::accept(std::shared_ptr<Listener> self) {
     if (failed == asio::error::no_descriptors || failed == boost::system::errc::too_many_files_open_in_system) l.shed();
     if (failed == asio::error::connection_aborted) continue;
     l.pause_.expires_after(pause_after_error);
-    (void)co_await l.pause_.async_wait(token);
+    (void)co_await l.pause_.async_wait(as_result);
   }
 }
 

@@ -12,7 +12,7 @@ namespace doorstep {
 namespace {
 constexpr std::size_t dictionary_bytes = 32u << 10;
 constexpr std::size_t record_bytes_max = 1'000'000'000;  // as SQLite: what could be stored must be readable
-constexpr std::size_t worth_packing_bytes = 64;
+constexpr std::size_t record_worth_packing_bytes = 64;
 
 Policy policy_of(const Field* field, FieldId id) {
   if (field && gate_for(field->policy) == gate_of(id)) return field->policy;
@@ -207,7 +207,7 @@ Status Core::save_record(SpaceState& space, StoredRecord& stored) {
     DOORSTEP_TRY(choose_dictionary(kind, plain));
     dictionary = dictionaries_.find(kind);
   }
-  const bool pack = dictionary != dictionaries_.end() && plain.size() >= worth_packing_bytes;
+  const bool pack = dictionary != dictionaries_.end() && plain.size() >= record_worth_packing_bytes;
   body_.clear();
   put_varint(body_, pack ? kind : 0);
   if (pack)

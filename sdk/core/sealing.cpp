@@ -10,7 +10,7 @@ namespace doorstep {
 
 namespace {
 constexpr std::size_t chunk_plain_bytes_max = 4u << 20;
-constexpr std::size_t worth_packing_bytes = 512;
+constexpr std::size_t chunk_worth_packing_bytes = 512;
 constexpr int pending_level = 1;
 }  // namespace
 
@@ -26,7 +26,7 @@ Bytes Core::encode_chunk(const std::vector<NumberedTransaction>& transactions, C
     out.put_bytes(transaction.bytes);
     last = transaction.first;
   }
-  const bool pack = out.size() >= worth_packing_bytes;
+  const bool pack = out.size() >= chunk_worth_packing_bytes;
   Bytes bytes{static_cast<std::uint8_t>(pack ? 1 : 0)};
   append(bytes, pack ? compressor.compress(out.bytes(), pending_level) : out.bytes());
   return bytes;

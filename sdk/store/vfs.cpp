@@ -24,8 +24,8 @@ constexpr std::size_t database_header_bytes = 100;
 // fractions (21…23), and that auto-vacuum is on and incremental (52, 64). The rest it reads from the opened page. (S5)
 constexpr std::array<std::uint8_t, database_header_bytes> constant_header = [] {
   std::array<std::uint8_t, database_header_bytes> header{};
-  constexpr std::string_view magic("SQLite format 3\0", 16);
-  std::copy(magic.begin(), magic.end(), header.begin());
+  constexpr std::string_view sqlite_magic("SQLite format 3\0", 16);
+  std::copy(sqlite_magic.begin(), sqlite_magic.end(), header.begin());
   header[16] = page_bytes >> 8;
   header[18] = header[19] = 2;
   header[20] = seal_bytes;

@@ -15,8 +15,8 @@ namespace {
 
 using namespace relay;
 
-const std::string main_path = "/relay/relay.db";
-const std::string wal_path = "/relay/relay.db-wal";
+const std::string database_path = "/relay/relay.db";
+const std::string journal_path = "/relay/relay.db-wal";
 constexpr std::size_t page = 4096, wal_header = 32, frame = 24 + page;
 
 /// What stands where, for everything that is forwarded.
@@ -87,13 +87,13 @@ TEST_F(RelayDamage, AFlippedBitOfASegmentIsSeenByVerifyAndByWhoeverReceivesIt) {
     const auto segments = subject.store().segments(log.number, 0, SIZE_MAX);
     for (const auto& segment : *segments) {
       // Rows of one page only: their bytes stand together in the file.
-      const Bytes& file = image.at(main_path);
+      const Bytes& file = image.at(database_path);
       const auto at = std::search(file.begin(), file.end(), segment.bytes.begin(), segment.bytes.end());
       if (at == file.end()) continue;
       for (int i = 0; i < 6; ++i) {
         Image damaged = image;
         const auto byte = static_cast<std::size_t>(at - file.begin()) + dice.below(segment.bytes.size());
-        damaged[main_path][byte] ^= static_cast<std::uint8_t>(1u << dice.below(8));
+        damaged[database_path][byte] ^= static_cast<std::uint8_t>(1u << dice.below(8));
         EXPECT_FALSE(verify(damaged).ok()) << "byte " << byte;
         ++flipped;
 
@@ -123,7 +123,7 @@ TEST_F(RelayDamage, AFlippedBitAnywhereIsNeverAnotherContent) {
   Image image = life(12, true);
   Content original;
   ASSERT_TRUE(verify(image, &original).ok());
-  Bytes& file = image[main_path];
+  Bytes& file = image[database_path];
   Dice dice(5 + workload());
   for (std::uint64_t i = 0; i < 1200 * campaign(); ++i) {
     const auto at = dice.below(file.size());
@@ -138,21 +138,21 @@ TEST_F(RelayDamage, MovedBlankedAndMissingPagesAreNeverAnotherContent) {
   const Image image = life(20, true);
   Content original;
   ASSERT_TRUE(verify(image, &original).ok());
-  const std::size_t size = image.at(main_path).size();
+  const std::size_t size = image.at(database_path).size();
   for (std::size_t at = 0; at < size; at += page) {
     Image damaged = image;
-    std::fill_n(damaged[main_path].begin() + static_cast<std::ptrdiff_t>(at), page, std::uint8_t{0});
+    std::fill_n(damaged[database_path].begin() + static_cast<std::ptrdiff_t>(at), page, std::uint8_t{0});
     ASSERT_NO_FATAL_FAILURE(expect_no_lie(damaged, original, "blank at " + std::to_string(at)));
     damaged = image;
     const std::size_t other = (at + page) % size;
-    std::swap_ranges(damaged[main_path].begin() + static_cast<std::ptrdiff_t>(at),
-                     damaged[main_path].begin() + static_cast<std::ptrdiff_t>(at + page),
-                     damaged[main_path].begin() + static_cast<std::ptrdiff_t>(other));
+    std::swap_ranges(damaged[database_path].begin() + static_cast<std::ptrdiff_t>(at),
+                     damaged[database_path].begin() + static_cast<std::ptrdiff_t>(at + page),
+                     damaged[database_path].begin() + static_cast<std::ptrdiff_t>(other));
     ASSERT_NO_FATAL_FAILURE(expect_no_lie(damaged, original, "swapped at " + std::to_string(at)));
     for (const int delta : {-1, 0, 1}) {
       if (at == 0 && delta < 0) continue;
       damaged = image;
-      damaged[main_path].resize(at + static_cast<std::size_t>(delta));
+      damaged[database_path].resize(at + static_cast<std::size_t>(delta));
       ASSERT_NO_FATAL_FAILURE(expect_no_lie(damaged, original, "cut at " + std::to_string(at)));
     }
   }
@@ -160,11 +160,11 @@ TEST_F(RelayDamage, MovedBlankedAndMissingPagesAreNeverAnotherContent) {
 
 TEST_F(RelayDamage, ADamagedJournalEndsAtACommit) {
   const Image image = life(20, false);
-  ASSERT_TRUE(image.contains(wal_path));
+  ASSERT_TRUE(image.contains(journal_path));
   int whole = -2;
   ASSERT_TRUE(verify(image, nullptr, &whole).ok());
   ASSERT_EQ(whole, 20);
-  const std::size_t size = image.at(wal_path).size();
+  const std::size_t size = image.at(journal_path).size();
   const auto expect_prefix = [&](const Image& damaged, const std::string& what) {
     SimulatedDisk disk(damaged);
     RelaySubject subject;
@@ -177,20 +177,20 @@ TEST_F(RelayDamage, ADamagedJournalEndsAtACommit) {
   for (std::size_t at = wal_header; at < size; at += frame) {
     for (const int delta : {-1, 0, 1}) {
       Image damaged = image;
-      damaged[wal_path].resize(at + static_cast<std::size_t>(delta));
+      damaged[journal_path].resize(at + static_cast<std::size_t>(delta));
       ASSERT_NO_FATAL_FAILURE(expect_prefix(damaged, "cut at " + std::to_string(at)));
     }
     if (at + 2 * frame > size) continue;
     Image damaged = image;
-    std::swap_ranges(damaged[wal_path].begin() + static_cast<std::ptrdiff_t>(at),
-                     damaged[wal_path].begin() + static_cast<std::ptrdiff_t>(at + frame),
-                     damaged[wal_path].begin() + static_cast<std::ptrdiff_t>(at + frame));
+    std::swap_ranges(damaged[journal_path].begin() + static_cast<std::ptrdiff_t>(at),
+                     damaged[journal_path].begin() + static_cast<std::ptrdiff_t>(at + frame),
+                     damaged[journal_path].begin() + static_cast<std::ptrdiff_t>(at + frame));
     ASSERT_NO_FATAL_FAILURE(expect_prefix(damaged, "frames swapped at " + std::to_string(at)));
   }
   Dice dice(9);
   for (int i = 0; i < 200; ++i) {
     Image damaged = image;
-    damaged[wal_path][dice.below(size)] ^= static_cast<std::uint8_t>(1u << dice.below(8));
+    damaged[journal_path][dice.below(size)] ^= static_cast<std::uint8_t>(1u << dice.below(8));
     ASSERT_NO_FATAL_FAILURE(expect_prefix(damaged, "flip " + std::to_string(i)));
   }
 }

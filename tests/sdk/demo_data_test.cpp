@@ -13,8 +13,7 @@ namespace {
 
 using test::Draft;
 using test::listed;
-
-const Date today = date_of({2026, 3, 14});
+using test::today;
 
 DemoOptions options(std::uint32_t seed = 1, std::size_t persons = 105) { return {seed, today, persons, 6}; }
 

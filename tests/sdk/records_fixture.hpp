@@ -11,6 +11,9 @@
 
 namespace doorstep::test {
 
+/// The day on which these tests play.
+inline const Date today = date_of({2026, 3, 14});
+
 class CountingRandom : public Random {
  public:
   void fill(std::span<std::uint8_t> out) override {
@@ -30,8 +33,8 @@ inline const Kind& builtin_kind(std::string_view name) {
 /// A record under construction: written through JSON, validated as the replica does.
 class Draft {
  public:
-  explicit Draft(std::string_view kind, Date today = date_of({2026, 3, 14})) : kind_(builtin_kind(kind)) {
-    context.today = today;
+  explicit Draft(std::string_view kind, Date day = today) : kind_(builtin_kind(kind)) {
+    context.today = day;
     context.allow_test_ids = true;
     context.creates = true;
   }

@@ -14,9 +14,8 @@ using test::met;
 using test::person_json;
 using test::session_done;
 using test::session_json;
+using test::today;
 using test::visit_json;
-
-const Date today = date_of({2026, 3, 14});
 
 // ---- DOMAIN 3.4, 3.3: the worked examples ------------------------------------------------------------------------
 

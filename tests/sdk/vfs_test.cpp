@@ -43,7 +43,7 @@ class StoreVfs : public testing::Test {
   std::shared_ptr<StoreDirectory> directory_;
 };
 
-void ok(const Status& status) { EXPECT_TRUE(status.ok()) << status.error().message(); }
+void expect_ok(const Status& status) { EXPECT_TRUE(status.ok()) << status.error().message(); }
 
 // ---- Records
 
@@ -93,8 +93,8 @@ TEST_F(StoreVfs, NoNonceOnDiskIsUsedTwiceAcrossReopening) {
   for (int round = 0; round < 20; ++round) {
     {
       Database db = open();
-      ok(db.execute("CREATE TABLE IF NOT EXISTS t(v)"));
-      ok(db.run("INSERT INTO t VALUES(zeroblob(9000))"));
+      expect_ok(db.execute("CREATE TABLE IF NOT EXISTS t(v)"));
+      expect_ok(db.run("INSERT INTO t VALUES(zeroblob(9000))"));
     }
     const Bytes file = read_file(path_ / "main.db");
     for (std::size_t at = 0; at < file.size(); at += page_bytes) {
@@ -138,29 +138,29 @@ class ShapeLog final : public VfsTestHooks {
 };
 
 void everything_sqlite_does(Database& db) {
-  ok(db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, k, v); CREATE INDEX t_k ON t(k)"));
+  expect_ok(db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, k, v); CREATE INDEX t_k ON t(k)"));
   {
     auto transaction = std::move(DatabaseTransaction::begin(db)).value();  // spills, and rewrites frames, also the first
     for (int round = 0; round < 3; ++round) {
-      for (int i = 0; i < 300; ++i) ok(db.run("INSERT INTO t(k, v) VALUES(?, ?)", i * 37 % 101, Bytes(900, 7)));
-      ok(db.run("UPDATE t SET v = ? WHERE id % 5 = 0", Bytes(1200, 9)));
+      for (int i = 0; i < 300; ++i) expect_ok(db.run("INSERT INTO t(k, v) VALUES(?, ?)", i * 37 % 101, Bytes(900, 7)));
+      expect_ok(db.run("UPDATE t SET v = ? WHERE id % 5 = 0", Bytes(1200, 9)));
     }
-    ok(transaction.commit());
+    expect_ok(transaction.commit());
   }
-  ok(db.execute("BEGIN; SAVEPOINT s; UPDATE t SET k = k + 1 WHERE id < 5; ROLLBACK TO s; RELEASE s; COMMIT"));
-  ok(db.execute("CREATE TEMP TABLE x AS SELECT * FROM t; CREATE INDEX t_v ON t(v)"));
+  expect_ok(db.execute("BEGIN; SAVEPOINT s; UPDATE t SET k = k + 1 WHERE id < 5; ROLLBACK TO s; RELEASE s; COMMIT"));
+  expect_ok(db.execute("CREATE TEMP TABLE x AS SELECT * FROM t; CREATE INDEX t_v ON t(v)"));
   auto sorted = std::move(db.prepare("SELECT k FROM t ORDER BY v, k DESC")).value();
   while (sorted.step().value()) continue;
-  ok(db.execute("CREATE VIRTUAL TABLE words USING fts5(text)"));
-  ok(db.run("INSERT INTO words VALUES('ramp at the front door')"));
-  ok(db.execute("DELETE FROM t WHERE id % 2"));
+  expect_ok(db.execute("CREATE VIRTUAL TABLE words USING fts5(text)"));
+  expect_ok(db.run("INSERT INTO words VALUES('ramp at the front door')"));
+  expect_ok(db.execute("DELETE FROM t WHERE id % 2"));
   EXPECT_EQ(db.run("INSERT INTO t(id) VALUES(2)").code(), Code::already_exists);
-  ok(db.checkpoint());
-  ok(db.run("INSERT INTO t(k) VALUES(5)"));
-  ok(db.shrink(100));
-  ok(db.integrity_check());
-  ok(db.checkpoint(true));
-  ok(db.run("INSERT INTO t(k) VALUES(6)"));
+  expect_ok(db.checkpoint());
+  expect_ok(db.run("INSERT INTO t(k) VALUES(5)"));
+  expect_ok(db.shrink(100));
+  expect_ok(db.integrity_check());
+  expect_ok(db.checkpoint(true));
+  expect_ok(db.run("INSERT INTO t(k) VALUES(6)"));
 }
 
 TEST_F(StoreVfs, SqliteAsksOnlyForKnownShapes) {
@@ -181,7 +181,7 @@ TEST_F(StoreVfs, SqliteAsksOnlyForKnownShapes) {
     auto crashed = std::move(StoreDirectory::acquire((path_ / "copy").string())).value();
     auto db = Database::open(crashed, key_, options, random_);
     ASSERT_TRUE(db.ok()) << db.error().message();
-    ok(db->integrity_check());
+    expect_ok(db->integrity_check());
   }
   const std::set<std::string> known = {"main open",
                                        "main R 100 at 0",
@@ -230,16 +230,16 @@ TEST_F(StoreVfs, NoPlaintextInAnyFile) {
   options.spill = true;
   {
     Database db = open(options);
-    ok(db.execute("CREATE TABLE person(id INTEGER PRIMARY KEY, person_name TEXT)"));
+    expect_ok(db.execute("CREATE TABLE person(id INTEGER PRIMARY KEY, person_name TEXT)"));
     auto transaction = std::move(DatabaseTransaction::begin(db)).value();
-    for (int i = 0; i < 4000; ++i) ok(db.run("INSERT INTO person(person_name) VALUES(?)", marker(i % markers)));
+    for (int i = 0; i < 4000; ++i) expect_ok(db.run("INSERT INTO person(person_name) VALUES(?)", marker(i % markers)));
     search("in a transaction");
-    ok(transaction.commit());
+    expect_ok(transaction.commit());
     search("after the commit");
-    ok(db.execute("CREATE INDEX by_name ON person(person_name)"));
-    ok(db.execute("CREATE TEMP TABLE other AS SELECT person_name FROM person ORDER BY person_name DESC"));
+    expect_ok(db.execute("CREATE INDEX by_name ON person(person_name)"));
+    expect_ok(db.execute("CREATE TEMP TABLE other AS SELECT person_name FROM person ORDER BY person_name DESC"));
     search("after sorting");
-    ok(db.checkpoint());
+    expect_ok(db.checkpoint());
     search("after a checkpoint");
   }
   search("closed");
@@ -247,14 +247,14 @@ TEST_F(StoreVfs, NoPlaintextInAnyFile) {
 
 TEST_F(StoreVfs, RefusesEveryOtherFile) {
   Database db = open();
-  ok(db.execute("CREATE TABLE t(v); INSERT INTO t VALUES(1)"));
+  expect_ok(db.execute("CREATE TABLE t(v); INSERT INTO t VALUES(1)"));
   EXPECT_FALSE(db.execute("ATTACH '" + (path_ / "other.db").string() + "' AS other").ok());
   EXPECT_FALSE(db.execute("ATTACH 'file:" + (path_ / "other.db").string() + "?vfs=unix' AS other").ok());
   EXPECT_FALSE(db.execute("VACUUM INTO '" + (path_ / "other.db").string() + "'").ok());
   EXPECT_FALSE(fs::exists(path_ / "other.db"));
   (void)db.execute("PRAGMA journal_mode=DELETE");
   EXPECT_EQ(db.query_int("SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'").value(), 1);
-  ok(db.run("INSERT INTO t VALUES(2)"));
+  expect_ok(db.run("INSERT INTO t VALUES(2)"));
   std::set<std::string> names;
   for (const auto& entry : fs::directory_iterator(path_)) names.insert(entry.path().filename());
   EXPECT_EQ(names, (std::set<std::string>{"lock", "main.db", "main.db-wal"}));
@@ -263,7 +263,7 @@ TEST_F(StoreVfs, RefusesEveryOtherFile) {
 TEST_F(StoreVfs, AJournalThatSomebodyPutThereIsIgnored) {
   {
     Database db = open();
-    ok(db.execute("CREATE TABLE t(v); INSERT INTO t VALUES(1)"));
+    expect_ok(db.execute("CREATE TABLE t(v); INSERT INTO t VALUES(1)"));
   }
   std::ofstream(path_ / "main.db-journal", std::ios::binary)
       << std::string("\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", 8) << std::string(5000, '\1');
@@ -275,7 +275,7 @@ TEST_F(StoreVfs, AJournalThatSomebodyPutThereIsIgnored) {
 TEST_F(StoreVfs, ADamagedPagePoisonsUntilOpenedAgain) {
   {
     Database db = open();
-    ok(db.execute("CREATE TABLE a(v); CREATE TABLE b(v); INSERT INTO a VALUES(1); INSERT INTO b VALUES(zeroblob(20000))"));
+    expect_ok(db.execute("CREATE TABLE a(v); CREATE TABLE b(v); INSERT INTO a VALUES(1); INSERT INTO b VALUES(zeroblob(20000))"));
   }
   const auto size = fs::file_size(path_ / "main.db");
   {

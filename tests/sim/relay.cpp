@@ -6,7 +6,7 @@ namespace doorstep::sim {
 
 namespace {
 
-constexpr char directory[] = "/relay";
+constexpr char relay_directory[] = "/relay";
 constexpr std::int64_t worker_ms = 2;
 
 const fault::Image& newborn_relay(const DeviceId& authority, std::size_t n) {
@@ -15,7 +15,7 @@ const fault::Image& newborn_relay(const DeviceId& authority, std::size_t n) {
   if (!fresh) return at->second;
   DiceRandom random(9000 + n);
   fault::SimulatedDisk disk;
-  const Status created = relay::SqliteStore::create(directory, {authority}, false, random, disk.vfs()->zName);
+  const Status created = relay::SqliteStore::create(relay_directory, {authority}, false, random, disk.vfs()->zName);
   DOORSTEP_CHECK(created.ok());
   return at->second = disk.image();
 }
@@ -48,7 +48,7 @@ bool SimRelay::start() {
   broken_ = false;
   clock.boot();
   if (disk_) {
-    auto opened = relay::SqliteStore::open(directory, relay::SqliteStore::Mode::serve, disk_->vfs()->zName);
+    auto opened = relay::SqliteStore::open(relay_directory, relay::SqliteStore::Mode::serve, disk_->vfs()->zName);
     if (!opened) return false;
     store_ = std::move(*opened);
   }

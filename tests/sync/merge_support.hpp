@@ -18,6 +18,8 @@ namespace doorstep::merge_test {
 using History = std::vector<MarkedOperations>;
 inline constexpr KindId kind = 7;
 
+inline Value number(std::int64_t value) { return value; }
+
 inline Bytes bytes_of(const Record& record) {
   Encoder out;
   record.encode(out);

@@ -73,8 +73,6 @@ class Field {
   Record record_;
 };
 
-Value number(std::int64_t value) { return value; }
-
 TEST(Policy, AnEmptyRegisterShowsNothing) {
   const Record record(kind);
   const Register reg;

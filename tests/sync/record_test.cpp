@@ -20,8 +20,6 @@ const Address guarded_field{field_id(1, Gate::guarded), {}, 0};
 const Address owned_field{field_id(1, Gate::owned), {}, 0};
 const Address once_field{field_id(1, Gate::once), {}, 0};
 
-Value number(std::int64_t value) { return value; }
-
 std::set<Dot> siblings(const Record& record, const Address& address) {
   std::set<Dot> out;
   if (const auto* reg = record.find(address))
