@@ -551,11 +551,13 @@ bool Session::waits_for_parent(const Space& space, const Log& log) {
   });
 }
 
+bool Session::window_full(std::size_t bytes) const { return bytes >= options_.window_bytes_max && !DOORSTEP_PLANTED(ignore_window); }
+
 // Returns false when the window is full.
 bool Session::pump_log(Space& space, const LogId& id, Log& log) {
   if (log.loading || log.splitting || log.refused != Code::ok || log.sent >= log.mine || log.promised > log.mine) return true;
   if (waits_for_parent(space, log)) return true;
-  if (in_flight_ + loading_ * options_.batch_bytes >= options_.window_bytes_max && !DOORSTEP_PLANTED(ignore_window)) return false;
+  if (window_full(in_flight_ + loading_ * options_.batch_bytes)) return false;
   log.loading = true;
   ++loading_;
   std::optional<ShortHash> expect;
@@ -575,8 +577,7 @@ void Session::on_segments_loaded(const SpaceId& id, const LogId& log_id, Positio
     return;
   }
   // Meanwhile the log may have been split, or pushed on: then this answer is stale. What the window has no room for is loaded again.
-  const bool fits = in_flight_ < options_.window_bytes_max;
-  if (fits && after == log.next_after() && !segments.empty() && !log.splitting && log.mine > after)
+  if (!window_full(in_flight_) && after == log.next_after() && !segments.empty() && !log.splitting && log.mine > after)
     send_segments(*space, log_id, log, after + 1, segments);
   pump();
 }

@@ -296,6 +296,7 @@ class Session {
   void pump_now();
   void pump_space(Space& space);
   static bool waits_for_parent(const Space& space, const Log& log);
+  bool window_full(std::size_t bytes) const;
   bool pump_log(Space& space, const LogId& id, Log& log);
   void send_segments(Space& space, const LogId& id, Log& log, Position first, std::span<const SharedBytes> segments);
   void check_level();

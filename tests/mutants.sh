@@ -39,6 +39,8 @@ go() {
   TMPDIR=$folder DOORSTEP_PLANT=$name timeout "$limit" $fixed "$bin/$program" "$@" >"$logs/mutant.$name.log" 2>&1 </dev/null
   code=$?
   rm -rf "$folder"
+  # A filter that matches no test is as green as it is empty.
+  ! grep -q '^\[==========\] Running 0 tests' "$logs/mutant.$name.log" || return 125
   return $code
 }
 
@@ -60,6 +62,7 @@ while read -r name command; do
   go "$name" $command
   case $? in
     0) say "SURVIVED: $name ($command)" ;;
+    125) say "NO TEST RAN: $name ($command)" ;;
     124) killed=$((killed + 1)); say "killed: $name (it hangs)" ;;
     *) killed=$((killed + 1)); say "killed: $name" ;;
   esac

@@ -2,6 +2,7 @@
 #include "server/relay.hpp"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <spdlog/spdlog.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -342,7 +343,7 @@ TEST_F(RelayTest, PushesLive) {
   }
 }
 
-TEST_F(RelayTest, ASlowReaderIsBounded) {
+TEST_F(RelayTest, ASlowReaderOfNewSegmentsIsBounded) {
   start();
   Worker1 up(village, a), slow(village, b);
   connect(slow.client);
@@ -357,6 +358,52 @@ TEST_F(RelayTest, ASlowReaderIsBounded) {
   EXPECT_LT(most, 20u << 20);
   EXPECT_LT(relay->counts().memory_bytes, 4u << 20);
   ASSERT_TRUE(slow.client.until([&] { return slow.replica.head(village.id(), up.log.id()) == 400; }, 60'000));
+}
+
+/// Leaves the relay's end of a client's connection next to no room in the system, which would take in megabytes by itself.
+bool shrink_send_buffer(int client) {
+  sockaddr_in own{};
+  socklen_t size = sizeof own;
+  if (::getsockname(client, reinterpret_cast<sockaddr*>(&own), &size) != 0) return false;
+  for (int fd = 0; fd < 1024; ++fd) {
+    sockaddr_in peer{};
+    size = sizeof peer;
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0 || peer.sin_port != own.sin_port) continue;
+    const int small = 4096;
+    return ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small) == 0;
+  }
+  return false;
+}
+
+TEST_F(RelayTest, ASlowReaderOfOldSegmentsIsBounded) {
+  start();
+  Worker1 up(village, a), slow(village, b);
+  std::vector<std::unique_ptr<Writer>> logs;  // many, as each has a load of its own
+  for (int i = 0; i < 12; ++i) {
+    logs.push_back(std::make_unique<Writer>(village, a));
+    for (int k = 0; k < 33; ++k) logs.back()->write(60'000);
+    up.replica.learn(*logs.back());
+  }
+  connect(up.client);
+  ASSERT_TRUE(up.client.until_level(60'000));
+  up.client.bye();
+  const auto got = [&](Position position) {
+    return [&, position](const auto& log) { return slow.replica.head(village.id(), log->id()) >= position; };
+  };
+  slow.client.receive_buffer_bytes = 4096;
+  connect(slow.client);
+  ASSERT_TRUE(eventually([&] { return shrink_send_buffer(slow.client.socket()); }));
+  ASSERT_TRUE(slow.client.until([&] { return std::any_of(logs.begin(), logs.end(), got(1)); }));
+  // Now it stops. Its out queue, one batch above it, a few frames on their way; a whole window of the session would be 3 MiB.
+  const auto bound = config.out_queue_bytes_max + (512u << 10) + (256u << 10);
+  EXPECT_TRUE(eventually([&] { return relay->counts().memory_bytes > config.out_queue_bytes_max; }));
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_LT(relay->counts().memory_bytes, bound);
+    connect(up.client);  // others are served, and whatever was on its way has arrived
+    ASSERT_TRUE(up.client.until_level());
+    up.client.bye();
+  }
+  ASSERT_TRUE(slow.client.until([&] { return std::all_of(logs.begin(), logs.end(), got(33)); }, 60'000));
 }
 
 TEST_F(RelayTest, GarbageAndDawdlersAreClosedWhileOthersGoOn) {

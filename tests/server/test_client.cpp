@@ -18,9 +18,11 @@ std::int64_t now_ms() {
 
 }  // namespace
 
-int connect_raw(std::uint16_t port) {
+int connect_raw(std::uint16_t port, int receive_buffer_bytes) {
   const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (socket < 0) return -1;
+  // Before connecting, as the window is agreed on then.
+  if (receive_buffer_bytes > 0) ::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof receive_buffer_bytes);
   sockaddr_in at{};
   at.sin_family = AF_INET;
   at.sin_port = htons(port);
@@ -90,7 +92,7 @@ void TestClient::connect(std::uint16_t port, const TransportPublicKey& relay, co
   seen = {};
   out_.clear();
   started_ = false;
-  socket_ = connect_raw(port);
+  socket_ = connect_raw(port, receive_buffer_bytes);
   const auto& own = replica_.owner.transport;
   if (invitation)
     channel_.emplace(Channel::joining(dice(), own, relay, invitation->id(), invitation->connect_psk()));

@@ -79,6 +79,7 @@ class TestClient {
   Seen seen;
   /// Called when a receipt has arrived.
   std::function<void(const LogId&, Position)> on_receipt;
+  int receive_buffer_bytes = 0;  ///< Of the next connection's socket; 0: as the system likes it.
 
  private:
   void pump();
@@ -98,7 +99,7 @@ class TestClient {
 };
 
 /// A socket to 127.0.0.1, or -1.
-int connect_raw(std::uint16_t port);
+int connect_raw(std::uint16_t port, int receive_buffer_bytes = 0);
 /// True if the other side ends the connection within the deadline; what it sends is thrown away.
 bool ends(int socket, int deadline_ms);
 
