@@ -210,6 +210,7 @@ Result<bool> Core::finish_rebuild(std::string* kept) {
   for (const char* name : {"main.db-wal", "main.db"}) {
     if (!exists(directory_->file(name))) continue;
     DOORSTEP_TRY(files.make_directory(keep));
+    DOORSTEP_TRY(files.sync_directory(directory_->path()));  // before the first file moves there
     if (DOORSTEP_PLANTED(rebuild_deletes_damaged)) {
       DOORSTEP_TRY(files.remove(directory_->file(name)));
     } else {

@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -122,6 +123,7 @@ class PosixFiles final : public Files {
 
   Status sync_directory(const std::string& path) override {
     const Descriptor directory(open_retrying(path, O_RDONLY | O_DIRECTORY));
+    if (directory.get() < 0 && errno == EACCES) return {};
     if (directory.get() < 0) return failed("open", path, errno);
     return sync(directory.get(), path);
   }
@@ -164,6 +166,12 @@ Result<std::shared_ptr<StoreDirectory>> StoreDirectory::acquire(std::string path
   DOORSTEP_TRY(files.make_directory(path));
   DOORSTEP_ASSIGN(std::unique_ptr<FileLock> lock, files.lock(path + "/lock"));
   return std::shared_ptr<StoreDirectory>(new StoreDirectory(std::move(path), files, std::move(lock)));
+}
+
+Status StoreDirectory::sync_name() const {
+  if (DOORSTEP_PLANTED(directory_not_synced)) return {};
+  const auto slash = path_.rfind('/');
+  return files_->sync_directory(slash == std::string::npos ? "." : path_.substr(0, std::max<std::size_t>(1, slash)));
 }
 
 }  // namespace doorstep

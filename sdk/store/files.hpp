@@ -31,8 +31,9 @@ class Files {
   virtual Status rename(const std::string& from, const std::string& to) = 0;
   /// Fine if it does not exist. Durable after sync_directory.
   virtual Status remove(const std::string& path) = 0;
-  /// Mode 0700. Fine if it exists.
+  /// Mode 0700. Fine if it exists. Durable after sync_directory of its parent.
   virtual Status make_directory(const std::string& path) = 0;
+  /// Nothing, where the directory may not be read (a sandbox around the app's own): only the system can sync that one.
   virtual Status sync_directory(const std::string& path) = 0;
   /// Code::busy if another process (or another holder in this one) has it. The file stays behind, empty.
   virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path) = 0;
@@ -55,6 +56,8 @@ class StoreDirectory {
   const std::string& path() const { return path_; }
   std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
   Files& files() const { return *files_; }
+  /// The directory itself survives a power cut from here on: for whoever puts the first file into it.
+  Status sync_name() const;
 
  private:
   StoreDirectory(std::string path, Files& files, std::unique_ptr<FileLock> lock)

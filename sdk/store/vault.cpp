@@ -9,13 +9,13 @@ namespace doorstep {
 
 namespace {
 
-constexpr std::string_view magic = "DOORSTEP";
+constexpr std::string_view vault_magic = "DOORSTEP";
 constexpr std::uint16_t format_version = 1;
 constexpr std::size_t header_bytes = 72;
-constexpr std::size_t slot_bytes = 112;
+constexpr std::size_t key_slot_bytes = 112;
 constexpr std::size_t seal_bytes_of_secrets = 24 + aead_tag_bytes;
 constexpr std::size_t vault_bytes_max =
-    header_bytes + vault_slots_max * slot_bytes + seal_bytes_of_secrets + vault_secrets_bytes_max + 32 + 4 + vault_plain_bytes_max + 32;
+    header_bytes + vault_slots_max * key_slot_bytes + seal_bytes_of_secrets + vault_secrets_bytes_max + 32 + 4 + vault_plain_bytes_max + 32;
 
 enum SlotKind : std::uint8_t { slot_passphrase = 1, slot_passphrase_keystore = 2 };
 constexpr std::uint8_t kdf_argon2id = 1;
@@ -77,7 +77,7 @@ struct VaultFormat {
   }
 
   static Bytes sealed_part(const Content& content) {
-    Bytes out = to_bytes(view(magic));
+    Bytes out = to_bytes(view(vault_magic));
     put(out, format_version, 2);
     out.push_back(suite_libsodium);
     out.push_back(static_cast<std::uint8_t>(content.slots.size()));
@@ -106,7 +106,7 @@ struct VaultFormat {
 
   // What is wrong with the file as a whole, before anything in it is believed.
   static Status check_whole(ByteView file) {
-    if (file.size() < header_bytes + 32 || !equal(file.first(8), view(magic))) return damaged("it does not begin as a vault does");
+    if (file.size() < header_bytes + 32 || !equal(file.first(8), view(vault_magic))) return damaged("it does not begin as a vault does");
     const bool intact = equal(hash("doorstep/1/vault-checksum", {file.first(file.size() - 32)}).view(), file.last(32));
     const auto version = static_cast<std::uint16_t>(get(file, 8, 2));
     if (intact && version > format_version)
@@ -141,7 +141,7 @@ struct VaultFormat {
     if (slots < 1 || slots > vault_slots_max) return damaged("it has " + std::to_string(slots) + " key slots");
     if (secrets < seal_bytes_of_secrets || secrets > seal_bytes_of_secrets + vault_secrets_bytes_max)
       return damaged("its secrets have an impossible size");
-    const std::size_t plain_at = header_bytes + slots * slot_bytes + secrets + 32 + 4;
+    const std::size_t plain_at = header_bytes + slots * key_slot_bytes + secrets + 32 + 4;
     if (file.size() < plain_at + 32) return damaged("it is too short");
     if (get(file, plain_at - 4, 4) > vault_plain_bytes_max || file.size() != plain_at + get(file, plain_at - 4, 4) + 32)
       return damaged("its size is not what it says");
@@ -150,11 +150,11 @@ struct VaultFormat {
     out.generation = get(file, 32, 8);
     out.check_value = Hash::from(file.subspan(40, 32));
     for (std::size_t i = 0; i < slots; ++i) {
-      DOORSTEP_ASSIGN(const Slot slot, decode_slot(file.subspan(header_bytes + i * slot_bytes, slot_bytes)));
+      DOORSTEP_ASSIGN(const Slot slot, decode_slot(file.subspan(header_bytes + i * key_slot_bytes, key_slot_bytes)));
       if (i > 0 && slot.id <= out.slots.back().id) return damaged("its key slots are out of order");
       out.slots.push_back(slot);
     }
-    const std::size_t secrets_at = header_bytes + slots * slot_bytes;
+    const std::size_t secrets_at = header_bytes + slots * key_slot_bytes;
     out.sealed_secrets = to_bytes(file.subspan(secrets_at, secrets));
     out.seal = Hash::from(file.subspan(secrets_at + secrets, 32));
     out.plain = to_bytes(file.subspan(plain_at, file.size() - 32 - plain_at));
@@ -236,6 +236,7 @@ Result<Vault> Vault::create(std::shared_ptr<StoreDirectory> directory, const Cre
                                              " already: open that store, or choose another directory");
   if (secrets.size() > vault_secrets_bytes_max || plain.size() > vault_plain_bytes_max)
     return Error(Code::too_large, "a vault holds at most 4096 bytes of secrets and 65536 bytes beside them");
+  DOORSTEP_TRY(directory->sync_name());
   Vault out(std::move(directory), random);
   const SymmetricKey key = make_symmetric_key(random);
   Content content;

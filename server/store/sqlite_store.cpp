@@ -235,10 +235,17 @@ static Status make_place(const std::string& directory) {
 
 // SQLite syncs the directory too when it makes the journal, but keeps a failure to itself.
 static Status sync_names(const std::string& directory) {
-  const int file = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = file >= 0 && ::fsync(file) == 0;
-  if (file >= 0) ::close(file);
-  if (!synced) return Error(Code::io, "the directory " + directory + " cannot be synced: check the disk");
+  const auto sync = [](const std::filesystem::path& path) {
+    const int file = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const bool synced = file >= 0 && ::fsync(file) == 0;
+    if (file >= 0) ::close(file);
+    return synced;
+  };
+  // Those above it too, as init may have made them; where that is not ours to do, they are older than we are.
+  std::error_code failed;
+  for (auto path = std::filesystem::absolute(directory, failed); path.has_relative_path(); path = path.parent_path())
+    (void)sync(path.parent_path());
+  if (!sync(directory)) return Error(Code::io, "the directory " + directory + " cannot be synced: check the disk");
   return {};
 }
 

@@ -22,6 +22,8 @@ void write_into(Bytes& content, std::int64_t offset, ByteView bytes) {
   if (content.size() < end) content.resize(end);
   std::copy(bytes.begin(), bytes.end(), content.begin() + offset);
 }
+
+std::string parent_of(const std::string& path) { return path.substr(0, std::max<std::size_t>(1, path.rfind('/'))); }
 }  // namespace
 
 std::uint64_t Dice::next() {  // splitmix64
@@ -37,6 +39,7 @@ struct DiskHandle {
   sqlite3_file base;
   SimulatedDisk* disk;
   int file;
+  const char* name;         // SQLite's, as long as the file is open
   bool directory_unsynced;  // a new file: its first sync also syncs the directory, as the Unix VFS does
   bool maps;                // has asked for the WAL's index
 };
@@ -104,7 +107,7 @@ struct DiskEntryPoints {
     h.disk->events_.push_back({Kind::sync, h.file, {}, {}, 0, {}});
     if (!h.directory_unsynced) return SQLITE_OK;
     if (h.disk->fails(Kind::sync_directory)) return SQLITE_IOERR_DIR_FSYNC;
-    h.disk->events_.push_back({Kind::sync_directory, -1, {}, {}, 0, {}});
+    h.disk->events_.push_back({Kind::sync_directory, -1, parent_of(h.disk->name_of(h.file)), {}, 0, {}});
     h.directory_unsynced = false;
     return SQLITE_OK;
   }
@@ -147,7 +150,7 @@ struct DiskEntryPoints {
     d.events_.push_back({Kind::remove, -1, name, {}, 0, {}});
     if (!sync_directory) return SQLITE_OK;
     if (d.fails(Kind::sync_directory)) return SQLITE_IOERR_DIR_FSYNC;
-    d.events_.push_back({Kind::sync_directory, -1, {}, {}, 0, {}});
+    d.events_.push_back({Kind::sync_directory, -1, parent_of(name), {}, 0, {}});
     return SQLITE_OK;
   }
   static int access(sqlite3_vfs* vfs, const char* name, int, int* out) {
@@ -195,6 +198,7 @@ SimulatedDisk::SimulatedDisk(const Image& image) {
   for (const auto& [name, bytes] : image) {
     names_[name] = static_cast<int>(contents_.size());
     contents_.push_back(bytes);
+    directories_.insert(parent_of(name));
   }
   char name[40];
   sqlite3_snprintf(sizeof name, name, "simulated-%p", static_cast<void*>(this));
@@ -220,6 +224,11 @@ Image SimulatedDisk::image() const {
   Image out;
   for (const auto& [name, file] : names_) out[name] = contents_[static_cast<std::size_t>(file)];
   return out;
+}
+
+std::string SimulatedDisk::name_of(int file) const {
+  const auto found = std::find_if(names_.begin(), names_.end(), [file](const auto& name) { return name.second == file; });
+  return found == names_.end() ? "" : found->first;
 }
 
 int SimulatedDisk::create(const std::string& name) {
@@ -330,10 +339,19 @@ Status SimulatedDisk::remove(const std::string& path) {
   return {};
 }
 
+Status SimulatedDisk::make_directory(const std::string& path) {
+  const AtWork at_work;
+  if (directories_.contains(path)) return {};
+  if (fails(Event::Kind::create)) return refused("create", path);
+  directories_.insert(path);
+  events_.push_back({Event::Kind::create, -1, path, {}, 0, {}});
+  return {};
+}
+
 Status SimulatedDisk::sync_directory(const std::string& path) {
   const AtWork at_work;
   if (fails(Event::Kind::sync_directory)) return refused("sync", path);
-  events_.push_back({Event::Kind::sync_directory, -1, {}, {}, 0, {}});
+  events_.push_back({Event::Kind::sync_directory, -1, path, {}, 0, {}});
   return {};
 }
 
@@ -505,9 +523,15 @@ void CrashWalk::advance_to(std::size_t count) {
         break;
       case Event::Kind::failed_sync: files_[event.file].pending.clear(); break;
       case Event::Kind::sync_directory:
-        for (const Event* pending : pending_names_) apply_name(durable_names_, *pending);
-        pending_names_.clear();
+        std::erase_if(pending_names_, [&](const Event* pending) {
+          if (parent_of(pending->name) != event.name && parent_of(pending->to) != event.name) return false;
+          apply_name(durable_names_, *pending);
+          return true;
+        });
         break;
+      case Event::Kind::create:
+        if (event.file < 0) made_.insert(event.name);
+        [[fallthrough]];
       default: pending_names_.push_back(&event); break;
     }
   }
@@ -520,6 +544,7 @@ Image CrashWalk::image(Damage damage, std::uint64_t seed) const {
     if (name_is_kept(damage, dice)) apply_name(names, *event);
   Image out;
   for (const auto& [name, file] : names) {
+    if (file < 0 || (made_.contains(parent_of(name)) && !names.contains(parent_of(name)))) continue;
     const auto found = files_.find(file);
     Bytes& content = out[name];
     if (found == files_.end()) continue;

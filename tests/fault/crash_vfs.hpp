@@ -4,7 +4,7 @@
 // operations could have left:
 //   - a file's bytes up to its last fsync are there;
 //   - each write and truncation behind it is kept, lost, torn or garbled, in any mixture (Damage);
-//   - names (create, rename, remove) are there once the directory was synced, otherwise each is kept or lost;
+//   - names (create, rename, remove; of a directory too) are there once their directory was synced, otherwise each is kept or lost;
 //   - bytes that nobody wrote do not change;
 //   - what waited at a failed fsync is never on the disk, although the process goes on seeing it (ext4 after ATC'20).
 // It can also fail the n-th call, once or from then on.
@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,7 +55,7 @@ struct Event {
   enum class Kind { create, write, truncate, sync, failed_sync, rename, remove, sync_directory };
   Kind kind;
   int file = -1;         // inode, for create, write, truncate, sync
-  std::string name, to;  // for create, rename, remove
+  std::string name, to;  // for create, rename, remove, sync_directory; a directory is created as no file
   std::int64_t offset = 0;
   Bytes bytes;
 };
@@ -119,7 +120,7 @@ class SimulatedDisk final : public Files {
   Status write_synced(const std::string& path, ByteView bytes) override;
   Status rename(const std::string& from, const std::string& to) override;
   Status remove(const std::string& path) override;
-  Status make_directory(const std::string&) override { return {}; }
+  Status make_directory(const std::string& path) override;
   Status sync_directory(const std::string& path) override;
   Result<std::unique_ptr<FileLock>> lock(const std::string& path) override;
 
@@ -128,12 +129,14 @@ class SimulatedDisk final : public Files {
   bool fails(Event::Kind kind);
   bool read_fails();
   int create(const std::string& name);
+  std::string name_of(int file) const;
   Bytes& content(int file) { return contents_[static_cast<std::size_t>(file)]; }
   void apply_write(int file, std::int64_t offset, ByteView bytes);
 
   sqlite3_vfs vfs_{};
   std::string vfs_name_;
   std::map<std::string, int> names_;
+  std::set<std::string> directories_;
   std::vector<Bytes> contents_;
   struct SharedMemory {  // a WAL's index: gone with the last who uses it
     std::vector<std::unique_ptr<std::uint8_t[]>> regions;
@@ -169,6 +172,7 @@ class CrashWalk {
   std::map<std::string, int> durable_names_;
   std::vector<const Event*> pending_names_;
   std::map<int, File> files_;
+  std::set<std::string> made_;  // directories
 };
 
 }  // namespace doorstep::fault

@@ -9,7 +9,7 @@ namespace doorstep::fault {
 
 namespace {
 
-constexpr std::string_view passphrase = "passphrase";
+constexpr std::string_view secret = "passphrase";
 
 const Schema& schema() {
   static const Schema out = *Schema::parse(R"({"doorstep_schema": 1, "id": "fault", "version": 1, "kinds": [
@@ -91,8 +91,8 @@ Status ReplicaSubject::open(SimulatedDisk& disk, bool may_be_new) {
   const ReplicaOptions options = this->options();
   Result<Replica> opened = Error(Code::wrong_key, "the key is not known yet");
   if (key_) opened = Replica::open_with_key(options, *key_);
-  if (opened.code() == Code::wrong_key) opened = Replica::open(options, passphrase);
-  if (opened.code() == Code::not_found && may_be_new) opened = Replica::create(options, passphrase);
+  if (opened.code() == Code::wrong_key) opened = Replica::open(options, secret);
+  if (opened.code() == Code::not_found && may_be_new) opened = Replica::create(options, secret);
   if (!opened) return opened.error();
   replica_.emplace(std::move(*opened));
   auto key = replica_->database_key();
@@ -305,7 +305,7 @@ Status ReplicaSubject::check_resync() {
   const Promise last = promises_.back();
   DOORSTEP_ASSIGN(const SpaceId id, space());
   const std::shared_ptr<MemoryRelay> relay = relay_->emptied();
-  relay->acknowledged = relay_->acknowledged;
+  relay->acknowledged[author_log_.id(id)] = last.author_acknowledged;  // not what was acknowledged after the power cut
   const auto full = relay_->ledger().load_roster(id, 0, SIZE_MAX);
   DOORSTEP_TRY(relay->put_roster(id, {full.begin(), full.begin() + static_cast<std::ptrdiff_t>(last.roster_size)}));
   for (const auto& [log_id, head] : last.relay) {

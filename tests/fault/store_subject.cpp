@@ -36,6 +36,7 @@ Result<Database> open_store(SimulatedDisk& disk, Spilling spilling) {
 Result<Database> open_or_create_store(SimulatedDisk& disk, Spilling spilling) {
   DOORSTEP_ASSIGN(auto directory, StoreDirectory::acquire(store_path, disk));
   if (Database::exists(*directory)) return open_store(disk, spilling);
+  DOORSTEP_TRY(directory->sync_name());  // which making the vault does before
   return Database::create(std::move(directory), store_key(), store_options(disk, spilling), store_random());
 }
 
@@ -50,7 +51,7 @@ Bytes content(std::uint64_t seed, std::size_t size) {
   return out;
 }
 
-const Migration schema[] = {
+const Migration migrations[] = {
     {"CREATE TABLE progress(value INTEGER); INSERT INTO progress VALUES(0);"
      "CREATE TABLE row(id INTEGER PRIMARY KEY, tag INTEGER, v BLOB); CREATE INDEX row_by_tag ON row(tag);"},
 };
@@ -108,7 +109,7 @@ Result<int> StoreSubject::progress() {
 }
 
 Status StoreSubject::advance(int done) {
-  if (done < 0) return db_->migrate(schema);
+  if (done < 0) return db_->migrate(migrations);
   const int i = done + 1;
   DOORSTEP_ASSIGN(DatabaseTransaction transaction, DatabaseTransaction::begin(*db_));
   DOORSTEP_TRY(change_rows(*db_, i, spilling_));
