@@ -37,6 +37,7 @@ inline constexpr std::size_t frame_plain_bytes_max = frame_bytes_max - 16;
 inline constexpr std::size_t handshake_payload_bytes_max = 1024;  ///< What is accepted before authentication.
 inline constexpr std::size_t message_bytes_max = 2u << 20;        ///< One message, reassembled from frames.
 inline constexpr std::size_t spaces_per_session_max = 4096;
+inline constexpr std::size_t splits_per_session_max = 256;   ///< Above it the session ends, and the next one goes on.
 inline constexpr std::uint64_t rekey_after_messages = 1000;  ///< Noise REKEY, each direction.
 
 static_assert(transaction_bytes_max + 4096 < segment_plain_bytes_max, "any transaction fits a segment");

@@ -862,8 +862,10 @@ void Session::on_split(ByteView payload) {
   split(*space, message->log, message->position, false);
 }
 
-// The body splits, answers with on_summary(), and the heads are exchanged anew under the branches' names.
+// The body splits, answers with on_summary(), and the heads are exchanged anew under the branches' names. Two who disagree about
+// which log a number names would go round for ever.
 void Session::split(Space& space, const LogId& log, Position position, bool tell) {
+  if (++splits_ > limits::splits_per_session_max) return fail(Code::busy);
   if (tell) send(type_split, encode(SplitMessage{space.index, log, position}));
   if (const auto forked = space.logs.find(log); forked != space.logs.end()) {
     for (const auto& [at, bytes] : forked->second.unacknowledged) in_flight_ -= bytes;

@@ -318,6 +318,7 @@ class Session {
   std::size_t loading_ = 0;  ///< Loads that the body owes us: each will put a batch in flight.
   std::size_t received_unstored_ = 0;
   std::size_t appends_open_ = 0;
+  std::size_t splits_ = 0;
   std::size_t named_bytes_ = 0;
   std::uint64_t pings_ = 0, pongs_ = 0, pongs_owed_ = 0;
   std::size_t pong_holds_ = 0;

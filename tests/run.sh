@@ -18,7 +18,7 @@ passed=0 failed=0 summary="" over="" failures=""
 
 usage() { sed -n '2,10s/^# \{0,1\}//p' tests/run.sh; }
 
-tiers="" fuzz_seconds=0 sim_seconds=80
+tiers="" fuzz_seconds=0 sim_seconds=180
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) tiers="$tiers unit" ;;
@@ -52,8 +52,8 @@ finish() {
   note_times
   printf '%-22s %8s %8s %8s\n' step seconds cpu budget
   printf '%s' "$summary"
-  printf '%-22s %8s %8s %8s\n' total "$SECONDS" "$(cpu_seconds)" 2340
-  [ "$SECONDS" -le 2340 ] || over="$over total,"
+  printf '%-22s %8s %8s %8s\n' total "$SECONDS" "$(cpu_seconds)" 1620
+  [ "$SECONDS" -le 1620 ] || over="$over total,"
   [ -z "$over" ] || say "Over budget:${over%,}"
   [ -z "$failures" ] || say "Failed:$failures"
   say "$passed passed, $failed failed"
@@ -202,17 +202,17 @@ property() { local folder; for folder in $(folders_of unit); do run_tests dev "$
 fault() { run_tests lab fault; }
 hostile() { run_tests lab hostile; }
 
-# The simulator: seeds that failed once, 500 seeds twice, then as many as fit; one level on each core.
+# The simulator: seeds that failed once, 1,000 seeds twice, then as many as fit; one level on each core.
 simulate() {
   local sim=build/lab/bin/doorstep-sim logs=build/lab/logs level seed what log
   mkdir -p "$logs"
   while read -r level seed what; do
     case $level in memory | sqlite) check "seed $seed ($level): $what" "$sim" --level "$level" --seed "$seed" ;; esac
   done <tests/sim/seeds.txt
-  "$sim" --level memory --from 1 --count 500 --twice >"$logs/sim.twice" 2>&1 &
+  "$sim" --level memory --from 1 --count 1000 --twice >"$logs/sim.twice" 2>&1 &
   "$sim" --level sqlite --from 1 --budget "$sim_seconds" >"$logs/sim.sqlite" 2>&1 &
   wait %1
-  "$sim" --level memory --from 501 --budget "$((sim_seconds * 3 / 4))" >"$logs/sim.memory" 2>&1 &
+  "$sim" --level memory --from 1001 --budget "$((sim_seconds * 3 / 4))" >"$logs/sim.memory" 2>&1 &
   wait
   for log in twice memory sqlite; do
     say "  $log: $(tail -n 1 "$logs/sim.$log")"
@@ -294,9 +294,9 @@ if ! need_packages $build_packages libgtest-dev libgmock-dev librapidcheck-dev l
 fi
 
 dev=true
-if wants tidy || wants unit || wants property || wants fault; then
+if wants tidy || wants unit || wants property; then
   if [ "$tiers" = " tidy" ]; then step "build dev" 60 build dev tests_tidy || dev=false
-  else step "build dev" 360 build dev programs $(for folder in $(folders_of unit); do say "tests_$folder"; done) tests_tidy || dev=false; fi
+  else step "build dev" 420 build dev programs $(for folder in $(folders_of unit); do say "tests_$folder"; done) tests_tidy || dev=false; fi
 fi
 if wants tidy; then
   need_packages clang-format-14 || say "skipped: clang-format-14 is not to be had, so formatting is not checked"
@@ -308,30 +308,30 @@ if wants tidy; then
   fi
 fi
 if $dev; then
-  wants unit && step unit 45 unit
+  wants unit && step unit 100 unit
   wants property && step property 60 property
 fi
 if wants sim || wants fault || wants hostile; then
-  if step "build lab" 240 build lab doorstep-sim tests_fault $(wants hostile && say tests_hostile doorstep-relay); then
-    wants sim && step sim 120 simulate
-    wants fault && step fault 240 fault
+  if step "build lab" 180 build lab doorstep-sim tests_fault $(wants hostile && say tests_hostile doorstep-relay); then
+    wants sim && step sim 240 simulate
+    wants fault && step fault 150 fault
     wants hostile && step hostile 120 hostile
   fi
 fi
 if wants e2e || wants consumer || wants tsan; then
-  if step "build release" 200 build release programs tests_e2e; then
-    wants e2e && step e2e 300 e2e
+  if step "build release" 150 build release programs tests_e2e; then
+    wants e2e && step e2e 120 e2e
     wants consumer && step consumer 60 consumer
   fi
 fi
 if wants fuzz; then
   if need_packages clang-14 libclang-rt-14-dev; then
-    step "build fuzz" 120 build fuzz fuzzers fuzz_verdicts && step fuzz 90 fuzz
+    step "build fuzz" 150 build fuzz fuzzers fuzz_verdicts && step fuzz 20 fuzz
   else
     say "skipped: nothing is fuzzed, as clang-14 and libclang-rt-14-dev are not to be had"
   fi
 fi
 if wants tsan; then
-  step "build tsan" 240 build_tsan && step tsan 120 tsan
+  step "build tsan" 120 build_tsan && step tsan 90 tsan
 fi
 finish

@@ -187,7 +187,9 @@ void run(ByteView input, Verdict& verdict) {
   SimulatedDisk disk(image);
   const auto found = use(disk);
   verdict.note(found.code());
-  if (!found) return require(has_a_name(found.code()) && !found.error().message().empty());
+  // Who has the key may have changed the schema: what SQLite says of a column that is missing is to us a bug of ours.
+  if (!found)
+    return require((has_a_name(found.code()) || (sealed_again && found.code() == Code::internal)) && !found.error().message().empty());
   if (sealed_again) return;
   require(honest().states.contains(*found));
   verdict.note(static_cast<std::uint64_t>(*found));

@@ -25,7 +25,7 @@ class Appetite : public Siege {
   }
   /// Members who each do this once; what the memory grew by is compared with what they sent.
   void feast(std::size_t count, const std::function<std::size_t(Member&)>& bite) {
-    run([&] { return bites(count, bite); }, {.growth_bytes_max = 256u << 20});
+    run([&] { return bites(count, bite); }, {.growth_bytes_max = 320u << 20});
   }
   std::string bites(std::size_t count, const std::function<std::size_t(Member&)>& bite) {
     const auto all = members(count);

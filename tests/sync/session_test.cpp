@@ -122,6 +122,26 @@ TEST(SessionTest, NoMoreThanAWindowIsUnacknowledged) {
   EXPECT_LE(phone.in_flight_max, phone.window + phone.batch);
 }
 
+// One who takes a log's number for another log's finds a fork again after every split.
+TEST(SessionTest, SplitsAreBounded) {
+  Body phone("phone", false), relay("relay", true);
+  for (Body* body : {&phone, &relay}) {
+    body->spaces[village].roster = {{1}};
+    body->write(village, log_named(1), segment(100, 1));
+  }
+  sync(phone, relay);
+  Encoder split;
+  split.put_u8(12);
+  split.put_varint(0);
+  split.put_raw(log_named(1).id(village).view());
+  split.put_varint(1);
+  const Bytes message = split.take();
+  for (std::size_t i = 0; i < limits::splits_per_session_max; ++i) relay.receive(message);
+  EXPECT_FALSE(relay.closed);
+  relay.receive(message);
+  EXPECT_EQ(relay.closed, Code::busy);
+}
+
 // Each load brings a batch, so as many as there are logs would be far beyond the window.
 TEST(SessionTest, ManyLogsTogetherStayInTheWindow) {
   Body phone("phone", false), relay("relay", true);
