@@ -18,7 +18,7 @@ passed=0 failed=0 summary="" over="" failures=""
 
 usage() { sed -n '2,10s/^# \{0,1\}//p' tests/run.sh; }
 
-tiers="" fuzz_seconds=0 sim_seconds=180
+tiers="" fuzz_seconds=0 sim_seconds=120
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) tiers="$tiers unit" ;;
@@ -313,7 +313,7 @@ if $dev; then
 fi
 if wants sim || wants fault || wants hostile; then
   if step "build lab" 180 build lab doorstep-sim tests_fault $(wants hostile && say tests_hostile doorstep-relay); then
-    wants sim && step sim 240 simulate
+    wants sim && step sim 180 simulate
     wants fault && step fault 150 fault
     wants hostile && step hostile 120 hostile
   fi

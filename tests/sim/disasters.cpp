@@ -9,6 +9,12 @@ bool World::ensure_open(SimDevice& device) {
   if (device.is_open()) return true;
   if (device.lost) return false;
   const Status opened = device.open();
+  if (opened && device.rotten && !device.replica().space(space_)) {  // its log ended at the rot, before it had joined
+    note(device.name() + " has forgotten all");
+    stop(device);
+    device.lost = true;
+    return false;
+  }
   if (opened) {
     judge_saved(device);
     return device.is_open();
