@@ -109,7 +109,7 @@ fixed_addresses=""
 setarch "$(uname -m)" -R true 2>/dev/null && fixed_addresses="setarch $(uname -m) -R"
 
 # run_tests PRESET FOLDER [FILTER]: runs build/PRESET/bin/tests_FOLDER in as many shards as there are cores, each with a
-# temporary directory of its own, and counts its tests. A test that began and did not end (a crash) is a failed one.
+# temporary directory of its own, and counts its tests. A test that began and did not end (a crash, a hang) is a failed one.
 run_tests() {
   local preset=$1 folder=$2 filter=${3:-*} program=build/$1/bin/tests_$2 logs=build/$1/logs shards shard pids="" codes=0 counts
   if ! [ -x "$program" ]; then
@@ -122,7 +122,7 @@ run_tests() {
     (
       TMPDIR=$(mktemp -d) || exit 1
       export TMPDIR GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard
-      $fixed_addresses "$program" --gtest_color=no --gtest_filter="$filter" >"$logs/tests_$folder.$shard.log" 2>&1 </dev/null
+      timeout -k 10 900 $fixed_addresses "$program" --gtest_color=no --gtest_filter="$filter" >"$logs/tests_$folder.$shard.log" 2>&1 </dev/null
       code=$?
       rm -rf "$TMPDIR"
       exit "$code"
@@ -203,16 +203,17 @@ fault() { run_tests lab fault; }
 hostile() { run_tests lab hostile; }
 
 # The simulator: seeds that failed once, 1,000 seeds twice, then as many as fit; one level on each core.
+sim() { timeout 600 build/lab/bin/doorstep-sim "$@"; }
 simulate() {
-  local sim=build/lab/bin/doorstep-sim logs=build/lab/logs level seed what log
+  local logs=build/lab/logs level seed what log
   mkdir -p "$logs"
   while read -r level seed what; do
-    case $level in memory | sqlite) check "seed $seed ($level): $what" "$sim" --level "$level" --seed "$seed" ;; esac
+    case $level in memory | sqlite) check "seed $seed ($level): $what" sim --level "$level" --seed "$seed" ;; esac
   done <tests/sim/seeds.txt
-  "$sim" --level memory --from 1 --count 1000 --twice >"$logs/sim.twice" 2>&1 &
-  "$sim" --level sqlite --from 1 --budget "$sim_seconds" >"$logs/sim.sqlite" 2>&1 &
+  sim --level memory --from 1 --count 1000 --twice >"$logs/sim.twice" 2>&1 &
+  sim --level sqlite --from 1 --budget "$sim_seconds" >"$logs/sim.sqlite" 2>&1 &
   wait %1
-  "$sim" --level memory --from 30001 --budget 60 >"$logs/sim.memory" 2>&1 &
+  sim --level memory --from 1001 --budget "$((sim_seconds * 3 / 4))" >"$logs/sim.memory" 2>&1 &
   wait
   for log in twice memory sqlite; do
     say "  $log: $(tail -n 1 "$logs/sim.$log")"

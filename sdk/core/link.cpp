@@ -66,6 +66,7 @@ class Link::Body {
   void ask_for_receipt(const SpaceState& space, const LogState& log, Position position);
   std::size_t without_receipt(SpaceState& space) const;
   void count_to_send();
+  bool look_for_news();
   void offer_fresh();
   void warn(std::string text);
   void flush_outbox();
@@ -269,15 +270,18 @@ void Link::Body::tick() {
 
 void Link::Body::wake() {
   if (ended_ || !connected_) return;
-  {
-    const TakeTurn<Turn> guard(core_->mutex);
-    if (core_->locked()) return close();
-    if (core_->roster_serial != std::exchange(roster_seen_, core_->roster_serial))
-      for (const auto& id : spaces_)
-        if (SpaceState* state = space(id)) session_.on_summary(summary(*state));
-    offer_fresh();
-  }
-  run();
+  look_for_news() ? run() : close();
+}
+
+// False if the store is locked. Gives the core's turn back, as running and closing take it again.
+bool Link::Body::look_for_news() {
+  const TakeTurn<Turn> guard(core_->mutex);
+  if (core_->locked()) return false;
+  if (core_->roster_serial != std::exchange(roster_seen_, core_->roster_serial))
+    for (const auto& id : spaces_)
+      if (SpaceState* state = space(id)) session_.on_summary(summary(*state));
+  offer_fresh();
+  return true;
 }
 
 bool Link::Body::outdated() {

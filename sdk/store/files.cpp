@@ -169,7 +169,7 @@ Result<std::shared_ptr<StoreDirectory>> StoreDirectory::acquire(std::string path
 }
 
 Status StoreDirectory::sync_name() const {
-  if (DOORSTEP_PLANTED(directory_not_synced)) return {};
+  if (DOORSTEP_PLANTED(new_store_not_synced)) return {};
   const auto slash = path_.rfind('/');
   return files_->sync_directory(slash == std::string::npos ? "." : path_.substr(0, std::max<std::size_t>(1, slash)));
 }

@@ -39,7 +39,6 @@ struct DiskHandle {
   sqlite3_file base;
   SimulatedDisk* disk;
   int file;
-  const char* name;         // SQLite's, as long as the file is open
   bool directory_unsynced;  // a new file: its first sync also syncs the directory, as the Unix VFS does
   bool maps;                // has asked for the WAL's index
 };
