@@ -122,7 +122,8 @@ run_tests() {
     (
       TMPDIR=$(mktemp -d) || exit 1
       export TMPDIR GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard
-      timeout -k 10 900 $fixed_addresses "$program" --gtest_color=no --gtest_filter="$filter" >"$logs/tests_$folder.$shard.log" 2>&1 </dev/null
+      timeout -k 10 900 $fixed_addresses "$program" --gtest_color=no --gtest_filter="$filter" \
+        >"$logs/tests_$folder.$shard.log" 2>&1 </dev/null
       code=$?
       rm -rf "$TMPDIR"
       exit "$code"
