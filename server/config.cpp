@@ -17,6 +17,7 @@ struct Setting {
 };
 constexpr std::array settings = {
     Setting{"connections_max", &Config::connections_max, 1},
+    Setting{"sessions_per_key_max", &Config::sessions_per_key_max, 1},
     Setting{"unauthenticated_max", &Config::unauthenticated_max, 1},
     Setting{"strangers_max", &Config::strangers_max, 0},
     Setting{"stranger_bytes_max", &Config::stranger_bytes_max, 0},

@@ -28,7 +28,7 @@ Conversation::Conversation(Shared& shared, Body& body)
       config_(shared.config),
       body_(body),
       channel_(Channel::responder(shared.random, shared.identity.transport, ChannelKinds::relay())) {
-  ++hub_.counts.unauthenticated;
+  seat_ = hub_.knock(*this);
   accepted_at_ = heard_at_ = written_at_ = now();
 }
 
@@ -148,7 +148,7 @@ void Conversation::authenticated() {
   message_began_at_ = 0;
   key_ = *channel_.peer_static();
   invite_ = channel_.invite();
-  --hub_.counts.unauthenticated;
+  hub_.leave_door(seat_);
   ++hub_.counts.authenticated;
   stage_ = Stage::session;
   id_ = hub_.enter(*this);
@@ -388,8 +388,10 @@ void Conversation::on_room() {
   if (stage_ != Stage::gone && !held_back()) body_.may_read();
 }
 
-void Conversation::on_too_much() {
-  spdlog::warn("event=closing device={} code={} why=memory", name(), code_name(Code::busy));
+void Conversation::on_shown_out(const char* why) {
+  // At the door it happens as often as somebody likes to knock.
+  spdlog::log(stage_ == Stage::handshake ? spdlog::level::debug : spdlog::level::warn, "event=closing device={} code={} why={}", name(),
+              code_name(Code::busy), why);
   gone();
 }
 
@@ -434,7 +436,7 @@ void Conversation::close(Code code, const char* why) {
   stage_ = Stage::closing;
   closing_at_ = now();
   if (was_handshake)
-    --hub_.counts.unauthenticated;
+    hub_.leave_door(seat_);
   else
     --hub_.counts.authenticated;
   if (std::exchange(stranger_, false)) --hub_.counts.strangers;

@@ -80,7 +80,7 @@ class Conversation final : public Peer {
   void on_proposals(const SpaceId& space, const std::vector<Bytes>& proposals) override;
   void on_room() override;
   std::size_t holds_bytes() const override { return accounted_; }
-  void on_too_much() override;
+  void on_shown_out(const char* why) override;
 
  private:
   void answer_handshake();
@@ -123,6 +123,7 @@ class Conversation final : public Peer {
   Channel channel_;
   std::optional<Session> session_;
   Stage stage_ = Stage::handshake;
+  Hub::Seat seat_;  // while the stage is handshake
   ConnectionId id_ = 0;
   TransportPublicKey key_;
   std::optional<InviteId> invite_;

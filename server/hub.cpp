@@ -64,7 +64,23 @@ Peer* Hub::find(ConnectionId connection) const {
   return at == peers_.end() ? nullptr : at->second.peer;
 }
 
+Hub::Seat Hub::knock(Peer& peer) {
+  const auto seat = door_.insert(door_.end(), &peer);
+  if (door_.size() > config_.unauthenticated_max) show_out_first();
+  return seat;
+}
+
+bool Hub::show_out_first() {
+  if (door_.empty()) return false;
+  door_.front()->on_shown_out("door");
+  return true;
+}
+
 ConnectionId Hub::enter(Peer& peer) {
+  std::vector<Peer*> same;
+  for (const auto& [id, entered] : peers_)
+    if (entered.peer->key() == peer.key()) same.push_back(entered.peer);
+  if (same.size() >= config_.sessions_per_key_max) same.front()->on_shown_out("key");
   peers_[next_].peer = &peer;
   return next_++;
 }
@@ -189,7 +205,7 @@ void Hub::account(std::int64_t bytes) {
     return a.second.peer->holds_bytes() < b.second.peer->holds_bytes();
   });
   if (most != peers_.end() && most->second.peer->holds_bytes() > config_.memory_bytes_max / config_.connections_max)
-    most->second.peer->on_too_much();
+    most->second.peer->on_shown_out("memory");
 }
 
 void Hub::tell_room() {

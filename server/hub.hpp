@@ -7,9 +7,12 @@
 // 3. New segments are shared, not copied; a peer whose queue is over its bound gets the head only, and loads the rest by its window.
 // 4. Bytes on their way to the worker are counted, and so is what peers hold: above the bounds crowded() holds back the readers. When
 //    memory is short, whoever holds most goes, as long as that is more than its share: so nobody can make the others wait.
+// 5. Seats change hands: at the door whoever came first goes when one more comes, and of one key's sessions the oldest. So neither
+//    silent strangers nor one member can keep the others out.
 #pragma once
 
 #include <deque>
+#include <list>
 #include <map>
 #include <set>
 #include <unordered_map>
@@ -33,8 +36,8 @@ class Peer {
   virtual void on_room() = 0;
   /// Of memory that is accounted for it.
   virtual std::size_t holds_bytes() const = 0;
-  /// Memory is short, and nobody holds more than this peer: it goes, at once.
-  virtual void on_too_much() = 0;
+  /// Its place is needed: it goes, at once. `why` is for the log.
+  virtual void on_shown_out(const char* why) = 0;
 };
 
 class Hub {
@@ -43,6 +46,15 @@ class Hub {
   /// At the start, and when a roster changes.
   void set_roster(const SpaceId& space, SharedRoster roster);
   void set_heads(const SpaceId& space, const std::vector<LogHead>& heads);
+
+  // The door ----------------------------------------------------------------------------------------------------------
+  using Seat = std::list<Peer*>::iterator;
+  /// Somebody who has not shown a key yet.
+  Seat knock(Peer& peer);
+  void leave_door(Seat seat) { door_.erase(seat); }
+  std::size_t at_the_door() const { return door_.size(); }
+  /// Whoever has stood at the door longest goes. False: nobody stands there.
+  bool show_out_first();
 
   // Peers -------------------------------------------------------------------------------------------------------------
   ConnectionId enter(Peer& peer);
@@ -77,7 +89,7 @@ class Hub {
   void end_stranger_turn(ConnectionId connection);
 
   struct Counts {
-    std::uint64_t unauthenticated = 0, authenticated = 0, strangers = 0;
+    std::uint64_t authenticated = 0, strangers = 0;
   };
   Counts counts;
 
@@ -106,7 +118,8 @@ class Hub {
     Peer* peer = nullptr;
     std::set<SpaceId> subscribed;
   };
-  std::map<ConnectionId, Entered> peers_;
+  std::map<ConnectionId, Entered> peers_;  // the oldest first
+  std::list<Peer*> door_;                  // likewise
   std::set<ConnectionId> waiting_;
   std::deque<ConnectionId> stranger_turns_;  // the first one has it
   ConnectionId next_ = 1;

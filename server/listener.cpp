@@ -59,8 +59,6 @@ asio::awaitable<void> Listener::accept(std::shared_ptr<Listener> self) {
     auto [failed, socket] = co_await l.acceptor_.async_accept(as_result);
     if (!l.acceptor_.is_open()) break;
     if (!failed) {
-      if (l.connections_.shared.hub.counts.unauthenticated >= l.connections_.shared.config.unauthenticated_max)
-        continue;  // the socket closes itself
       try {
         const auto connection = std::make_shared<Connection>(std::move(socket), l.connections_);
         connection->start();
@@ -71,8 +69,11 @@ asio::awaitable<void> Listener::accept(std::shared_ptr<Listener> self) {
       l.logged_at_ = now;
       spdlog::warn("event=accept_failed what=\"{}\"", failed.message());
     }
-    if (failed == asio::error::no_descriptors || failed == boost::system::errc::too_many_files_open_in_system) l.shed();
     if (failed == asio::error::connection_aborted) continue;
+    if (failed == asio::error::no_descriptors || failed == boost::system::errc::too_many_files_open_in_system) {
+      if (l.connections_.shared.hub.show_out_first()) continue;  // which frees one
+      l.shed();
+    }
     l.pause_.expires_after(pause_after_error);
     (void)co_await l.pause_.async_wait(as_result);
   }

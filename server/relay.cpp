@@ -225,7 +225,7 @@ Relay::Counts Relay::counts() {
   std::promise<void> read;
   asio::post(body_->context_, [&] {
     out.authenticated = body_->hub_->counts.authenticated;
-    out.unauthenticated = body_->hub_->counts.unauthenticated;
+    out.unauthenticated = body_->hub_->at_the_door();
     out.memory_bytes = body_->hub_->memory_bytes();
     read.set_value();
   });

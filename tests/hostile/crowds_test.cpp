@@ -1,5 +1,8 @@
 // Many connections that want nothing: they say little, they do not finish, they are more than there are descriptors, they are reset.
+#include <deque>
+
 #include "tests/hostile/figures.hpp"
+#include "tests/hostile/messages.hpp"
 #include "tests/hostile/siege.hpp"
 
 namespace doorstep::hostile {
@@ -8,6 +11,8 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr double idle_share_max = 0.2;
+/// Longer than devices may need to get in.
+int attack_seconds() { return sized(8, 30); }
 constexpr std::size_t stranger_bytes_max = 56u << 10;  // what a connection costs before it has shown who it is
 
 /// In portions that fit the queue of a listener, so that nobody waits for a second SYN.
@@ -64,6 +69,7 @@ TEST_F(Crowds, HandshakesThatAreNotFinished) {
 TEST_F(Crowds, TenTimesMoreThanDescriptors) {
   const rlim_t files = sized(120, 1024);
   start("unauthenticated_max = 20000\n", files);
+  come_anew();
   run([&] {
     Swarm swarm(target());
     open_all(swarm, 10 * files);
@@ -76,6 +82,41 @@ TEST_F(Crowds, TenTimesMoreThanDescriptors) {
     }
     EXPECT_GE(descriptors(relay_pid()) + 8, files) << "it was not short of them";
     return std::to_string(swarm.opened()) + " connections against " + std::to_string(files) + " descriptors";
+  });
+}
+
+// All seats are taken by those who do not say who they are, and whoever is shown out comes again.
+TEST_F(Crowds, EverySeatIsTaken) {
+  start();
+  come_anew();
+  run([&] {
+    Swarm swarm(target());
+    const auto until = steady_clock::now() + std::chrono::seconds(attack_seconds());
+    while (steady_clock::now() < until && !over()) {
+      open_all(swarm, 1'000 - std::min<std::size_t>(1'000, swarm.standing()));
+      swarm.listen(10);
+    }
+    EXPECT_GT(swarm.opened(), 1'000u) << "nobody was shown out";
+    return std::to_string(swarm.opened()) + " connections for 256 seats";
+  });
+}
+
+// One key, in more sessions than the relay has room for.
+TEST_F(Crowds, OneMemberInManySessions) {
+  start("sessions_per_key_max = 4\n");
+  enlist(1);
+  come_anew();
+  run([&] {
+    std::deque<Member> sessions;
+    std::size_t opened = 0;
+    const auto until = steady_clock::now() + std::chrono::seconds(attack_seconds());
+    for (; steady_clock::now() < until && !over(); ++opened) {
+      auto& session = sessions.emplace_back(target(), attacker(0));
+      const bool in = session.shake_hands() && session.say(message::hello()) && session.ask() == Verdict::answers;
+      if (!in) sessions.pop_back();
+      if (sessions.size() > 1'100) sessions.pop_front();
+    }
+    return std::to_string(opened) + " sessions of one member";
   });
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <array>
-#include <optional>
 #include <vector>
 
 #include "tests/server/test_client.hpp"
@@ -15,8 +14,8 @@ class HonestDevices {
   explicit HonestDevices(const IdentityKeyPair& authority);
   /// All three, until they are level. False: one of them did not get in.
   bool connect(std::uint16_t port, const TransportPublicKey& relay, int deadline_ms = 20'000);
-  /// Milliseconds; nullopt: it did not get around in 20 seconds, or a connection ended.
-  std::optional<double> round();
+  /// False: it did not get around in 20 seconds, or a connection ended.
+  bool round();
   /// They say goodbye.
   void leave();
   /// Of every log, as far as it was receipted.

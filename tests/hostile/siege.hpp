@@ -64,6 +64,8 @@ class Siege : public testing::Test {
 
   /// `count` attackers who are members of one village, which the relay knows from now on.
   void enlist(std::size_t count);
+  /// From now on the honest devices come anew for every round, instead of staying connected.
+  void come_anew() { anew_ = true; }
   const TransportKeyPair& attacker(std::size_t number) const { return hostile_devices_[number % hostile_devices_.size()]->transport; }
 
   /// Where attackers are members, apart from the honest: what they hand in hurts only their own.
@@ -77,6 +79,7 @@ class Siege : public testing::Test {
     double at(double part) const;
   };
   void one_round(Rounds& rounds);
+  bool let_in();
   void come_back();
 
   IdentityKeyPair authority_ = make_identity_key_pair(relay::dice());
@@ -88,6 +91,7 @@ class Siege : public testing::Test {
   std::size_t quiet_rss_bytes_ = 0, quiet_descriptors_ = 0;
   std::chrono::steady_clock::time_point attack_began_;
   std::atomic<bool> resting_ = false;
+  bool anew_ = false;
 };
 
 }  // namespace doorstep::hostile
