@@ -28,6 +28,8 @@ constexpr int application_id = 0x44535450;  // "DSTP"
 
 const char* file_name(bool plain) { return plain ? "plain.db" : "main.db"; }
 
+std::string log_name(bool plain) { return std::string(file_name(plain)) + "-wal"; }
+
 // An absolute or "./" path: the system's SQLite may take a leading "file:" for a URI.
 std::string sqlite_path(const StoreDirectory& directory, bool plain) {
   const std::string path = directory.file(file_name(plain));
@@ -119,6 +121,9 @@ class Connection {
   Result<int> step(sqlite3_stmt* statement, std::string_view doing);
   Status checkpoint(int mode);
   /// Before the first write after opening.
+  /// Is there while a sync has failed since the log was last confirmed.
+  std::string unsure_mark() const { return directory_->file(log_name(options_.plain) + ".unsure"); }
+  Status renew_log();
   Status confirm_recovered();
 
   sqlite3* db() const { return db_; }
@@ -163,6 +168,7 @@ Status Connection::open_handle(const DatabaseKey& key, Random& random) {
 }
 
 Status Connection::open(const DatabaseKey& key, Random& random) {
+  if (const Status renewed = renew_log(); !renewed && renewed.code() != Code::full) return renewed;
   DOORSTEP_TRY(open_handle(key, random));
   DOORSTEP_TRY(configure());
   DOORSTEP_TRY(verify_settings());
@@ -171,6 +177,19 @@ Status Connection::open(const DatabaseKey& key, Random& random) {
   unconfirmed_ = true;
   if (const Status confirmed = confirm_recovered(); poison_) return confirmed;  // otherwise: before the first write
   return {};
+}
+
+// What the kernel shows of a log whose sync has failed is written anew, as another file: recovery copies it into the database, and a
+// power cut halfway must find the same log on the disk. The mark need not be synced: a power cut that takes it takes with it what the
+// kernel showed.
+Status Connection::renew_log() {
+  Files& files = directory_->files();
+  const std::string log = log_name(options_.plain), path = directory_->file(log);
+  if (!files.size(unsure_mark()) || DOORSTEP_PLANTED(trust_unsure_log)) return {};
+  const auto size = files.size(path);
+  if (!size) return {};
+  DOORSTEP_ASSIGN(const Bytes shown, files.read(path, static_cast<std::size_t>(*size)));
+  return write_atomically(files, directory_->path(), log, shown);
 }
 
 // After a failed fsync the kernel may keep showing bytes that never reached the disk. A commit behind such frames in the
@@ -182,6 +201,7 @@ Status Connection::confirm_recovered() {
   DOORSTEP_TRY(directory_->files().sync_directory(directory_->path()));
   DOORSTEP_TRY(checkpoint(SQLITE_CHECKPOINT_TRUNCATE));
   if (vfs_) DOORSTEP_TRY(check(vfs_->sync_log(), "sync the log that was cut"));
+  DOORSTEP_TRY(directory_->files().remove(unsure_mark()));
   unconfirmed_ = false;
   return {};
 }
@@ -288,10 +308,12 @@ Status Connection::look_for_poison(int rc) {
     poison_ = Error(Code::corrupt, vfs_->poison_place() +
                                        " is damaged, was changed by somebody, or belongs to another vault. Nothing was "
                                        "changed. Close the store, keep its files, and rebuild it (Replica::rebuild)");
-  else if (failed_sync)
+  else if (failed_sync) {
+    (void)directory_->files().write_synced(unsure_mark(), {});
     poison_ = Error(Code::io,
                     "the disk could not confirm what was written (fsync failed), so the last change may or may not be there. "
                     "Close the store and open it again to see; if it happens again, replace the disk");
+  }
   if (poison_) return *poison_;
   return {};
 }

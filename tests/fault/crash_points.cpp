@@ -214,9 +214,10 @@ void fail_each_call(const NewSubject& make, int steps, Fault::Kind kind, bool st
     const std::size_t end = disk.events().size();
     std::set<std::size_t> cuts = {end};
     Dice dice(n);
-    // Not while a store that a failed fsync left is opened again: the gap that FORMAT.md names in S13.
-    for (int i = 0; i < 4 && first_fault < end && kind != Fault::Kind::fsync_eio; ++i)
-      cuts.insert(first_fault + dice.below(end - first_fault));
+    // After a failed fsync the moments that matter are few: while the store is opened again.
+    const bool sync_failed = kind == Fault::Kind::fsync_eio;
+    const int moments = !sync_failed ? 4 : subject->may_lose_power_while_reopened() ? 40 : 0;
+    for (int i = 0; i < moments && first_fault < end; ++i) cuts.insert(first_fault + dice.below(end - first_fault));
     CrashWalk walk({}, disk.events());
     for (const std::size_t count : cuts) {
       walk.advance_to(count);

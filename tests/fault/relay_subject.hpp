@@ -21,6 +21,7 @@ class RelaySubject final : public Subject {
   Status check(int done) override;
   /// As the worker does: after these it stops, and somebody starts it again.
   bool is_fatal(const Error& error) override { return error.code() == Code::io || error.code() == Code::corrupt; }
+  bool may_lose_power_while_reopened() const override { return false; }
   std::unique_ptr<Subject> survivor(std::size_t) const override { return std::make_unique<RelaySubject>(); }
 
   relay::SqliteStore& store() { return *store_; }

@@ -30,6 +30,8 @@ class Subject {
   virtual Status check(int done) = 0;
   /// After this error the program ends and is started again; after others it goes on.
   virtual bool is_fatal(const Error& /*error*/) { return false; }
+  /// A power cut while it is opened again after a failed fsync costs nothing either (sdk/store/FORMAT.md, S13).
+  virtual bool may_lose_power_while_reopened() const { return true; }
   /// The same in the eyes of the world after the first `events` events of the disk, to be opened on what is left of it.
   virtual std::unique_ptr<Subject> survivor(std::size_t events) const = 0;
 };
