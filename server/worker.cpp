@@ -256,9 +256,7 @@ void Worker::sign_receipts(Batch& batch) {
   for (const auto& [of, index] : last) {
     auto& done = std::get<done::SegmentsAppended>(batch.answers[index]->what);
     const auto [at, first] = signed_here.try_emplace({of.second, done.stored.position});
-    if (first)
-      at->second = sign(receipt_key_, "doorstep/1/receipt",
-                        receipt_statement(store_id_, done.space, of.second, done.stored.position, done.stored.hash));
+    if (first) at->second = sign_receipt(receipt_key_, store_id_, done.space, of.second, done.stored.position, done.stored.hash);
     done.stored.receipt = at->second;
   }
 }

@@ -17,12 +17,7 @@ constexpr std::size_t around_node_bytes = 64;
 /// By their numbers.
 bool speaks_of_spaces(std::uint8_t type) { return (type >= type_heads && type <= type_split) || type == type_roster_stored; }
 
-SpaceDigest short_digest(const SpaceSummary& summary) { return SpaceDigest::from(set_digest(summary).view().first(8)); }
-
-}  // namespace
-
-LogId LogName::root_id(const SpaceId& space) const { return make_log_id(space, device, incarnation); }
-LogId LogName::id(const SpaceId& space) const { return branch ? make_branch_id(root_id(space), *branch) : root_id(space); }
+constexpr std::string_view receipt_label = "doorstep/1/receipt";
 
 Bytes receipt_statement(const StoreId& store, const SpaceId& space, const LogId& log, Position position, const Hash& hash) {
   Bytes out;
@@ -30,6 +25,23 @@ Bytes receipt_statement(const StoreId& store, const SpaceId& space, const LogId&
   for (int i = 0; i < 8; ++i) out.push_back(static_cast<std::uint8_t>(position >> (8 * i)));
   append(out, hash.view());
   return out;
+}
+
+SpaceDigest short_digest(const SpaceSummary& summary) { return SpaceDigest::from(set_digest(summary).view().first(8)); }
+
+}  // namespace
+
+LogId LogName::root_id(const SpaceId& space) const { return make_log_id(space, device, incarnation); }
+LogId LogName::id(const SpaceId& space) const { return branch ? make_branch_id(root_id(space), *branch) : root_id(space); }
+
+Signature sign_receipt(const IdentitySecretKey& key, const StoreId& store, const SpaceId& space, const LogId& log, Position position,
+                       const Hash& hash) {
+  return sign(key, receipt_label, receipt_statement(store, space, log, position, hash));
+}
+
+bool receipt_holds(const Receipt& receipt, const DeviceId& receipt_key, const SpaceId& space, const LogId& log, Position position,
+                   const Hash& hash) {
+  return verify(receipt_key, receipt_label, receipt_statement(receipt.store, space, log, position, hash), receipt.signature);
 }
 
 ShortHash set_digest(const SpaceSummary& summary) {

@@ -73,7 +73,12 @@ struct Receipt {
   StoreId store;
   Signature signature;  ///< label "doorstep/1/receipt" over store ‖ space ‖ log ‖ u64le position ‖ hash.
 };
-Bytes receipt_statement(const StoreId& store, const SpaceId& space, const LogId& log, Position position, const Hash& hash);
+/// `hash` is the log's at `position`.
+Signature sign_receipt(const IdentitySecretKey& key, const StoreId& store, const SpaceId& space, const LogId& log, Position position,
+                       const Hash& hash);
+/// The relay of that key has signed that this very log, as `hash` names it, is durable in that store up to that position.
+bool receipt_holds(const Receipt& receipt, const DeviceId& receipt_key, const SpaceId& space, const LogId& log, Position position,
+                   const Hash& hash);
 
 using SharedBytes = std::shared_ptr<const Bytes>;
 

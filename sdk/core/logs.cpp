@@ -159,8 +159,7 @@ Status Core::store_receipt(SpaceState& space, const LogId& log_id, Position posi
   if (at == space.log_by_id.end()) return {};
   DOORSTEP_ASSIGN(const std::optional<Hash> hash, hash_at(space, space.logs.at(at->second), position));
   if (!hash) return Error(Code::protocol, "a receipt names a position that we do not have");
-  const Bytes statement = receipt_statement(receipt.store, space.id, log_id, position, *hash);
-  if (!verify(receipt_key, "doorstep/1/receipt", statement, receipt.signature))
+  if (!receipt_holds(receipt, receipt_key, space.id, log_id, position, *hash))
     return Error(Code::unauthenticated, "a receipt's signature does not hold: what was sent counts as not at the office");
   return database_->run("INSERT OR REPLACE INTO receipt(log, store, position, hash, signature, receipt_key) VALUES(?, ?, ?, ?, ?, ?)",
                         at->second, receipt.store, static_cast<std::int64_t>(position), *hash, receipt.signature, receipt_key);

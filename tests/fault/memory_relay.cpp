@@ -113,8 +113,8 @@ class MemoryRelay::Connection {
     if (!ledger().commit() || !result) return;
     auto& stored = result->stored;
     if (stored.position != 0)
-      stored.receipt = sign(relay_.receipts_.secret_key, "doorstep/1/receipt",
-                            receipt_statement(relay_.store_id_, e.space, e.log.id(e.space), stored.position, stored.hash));
+      stored.receipt =
+          sign_receipt(relay_.receipts_.secret_key, relay_.store_id_, e.space, e.log.id(e.space), stored.position, stored.hash);
     session_.on_segments_stored(e.space, e.log, stored);
     if (result->split) session_.on_summary(summary(e.space));
   }

@@ -320,8 +320,7 @@ Bytes Relay::message_of(std::uint8_t type) {
       out.put_u8(how / 2 % 2);
       if (how / 2 % 2 == 0) break;
       const auto hash = Hash{{how}};
-      const auto statement = receipt_statement(StoreId{}, w.space, w.desk_log.id(w.space), position, hash);
-      out.put_raw(sign(w.receipts.secret_key, "doorstep/1/receipt", statement).view());
+      out.put_raw(sign_receipt(w.receipts.secret_key, StoreId{}, w.space, w.desk_log.id(w.space), position, hash).view());
       break;
     }
     case 9:

@@ -259,8 +259,8 @@ void TestClient::stored(const effect::PeerStored& stored) {
   const auto logs = replica_.store.logs();
   for (const auto& log : *logs)
     if (log.id == stored.log && log.space == stored.space) hash = replica_.store.hash_at(log.number, stored.position)->value_or(Hash{});
-  const auto statement = receipt_statement(stored.receipt->store, stored.space, stored.log, stored.position, hash);
-  if (stored.receipt->store != seen.store || !verify(seen.receipt_key, "doorstep/1/receipt", statement, stored.receipt->signature)) {
+  if (stored.receipt->store != seen.store ||
+      !receipt_holds(*stored.receipt, seen.receipt_key, stored.space, stored.log, stored.position, hash)) {
     ++seen.receipts_wrong;
     return;
   }

@@ -67,7 +67,9 @@ class Body {
   std::optional<Code> closed;
   std::vector<std::pair<LogId, Position>> stored;
   std::size_t window = 3u << 20, batch = 512u << 10;
-  bool late = false;  ///< What takes a real body time waits here, until answer() is told to do it.
+  StoreId store;                              ///< A relay's.
+  const IdentityKeyPair* receipts = nullptr;  ///< A relay signs with them, else it sends zeros.
+  bool late = false;                          ///< What takes a real body time waits here, until answer() is told to do it.
   std::deque<Effect> waiting;
   std::function<void(const Effect&)> watch;  ///< Sees every effect before it is done.
 
@@ -85,7 +87,8 @@ class Body {
   void connect(bool initiator) {
     Session::Options options;
     options.initiator = initiator;
-    if (relay_) options.store = StoreId{};
+    if (relay_) options.store = store;
+    if (relay_ && receipts) options.receipt_key = receipts->public_key;
     options.window_bytes_max = window;
     options.batch_bytes = batch;
     session = std::make_unique<Session>(options);
@@ -253,6 +256,8 @@ class Body {
     answer.position = log.head();
     answer.hash = log.hash_at(log.head());
     if (relay_) answer.receipt = Signature{};
+    if (relay_ && receipts)
+      answer.receipt = sign_receipt(receipts->secret_key, store, e.space, e.log.id(e.space), answer.position, answer.hash);
     session->on_segments_stored(e.space, e.log, answer);
   }
   void handle(effect::PeerHello&) {}
