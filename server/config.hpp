@@ -17,7 +17,7 @@ struct Config {
   std::uint64_t connections_max = 1000;         ///< Authenticated.
   std::uint64_t sessions_per_key_max = 4;       ///< One more, and its oldest goes: a phone comes back before the relay knows that it left.
   std::uint64_t unauthenticated_max = 256;      ///< One more, and whoever came first goes.
-  std::uint64_t strangers_max = 16;             ///< Devices that no roster here knows; they may hand in a roster.
+  std::uint64_t strangers_max = 16;             ///< Devices that no roster here knows; they may hand in a roster. One more, and one goes.
   std::uint64_t stranger_bytes_max = 8u << 20;  ///< Of rosters that one of them may hand in.
   std::uint64_t out_queue_bytes_max = 512u << 10;   ///< Of one connection; above it nothing is read from it or loaded for it.
   std::uint64_t worker_queue_bytes_max = 8u << 20;  ///< Waiting to be written; above it nobody is read from.

@@ -153,9 +153,9 @@ void Conversation::authenticated() {
   stage_ = Stage::session;
   id_ = hub_.enter(*this);
   stranger_ = !invite_ && !hub_.is_member(key_);
-  if (stranger_) ++hub_.counts.strangers;
+  if (stranger_) seat_ = hub_.seat_stranger(*this);
   if (hub_.counts.authenticated > config_.connections_max || hub_.memory_bytes() > config_.memory_bytes_max / 10 * 9 ||
-      (stranger_ && hub_.counts.strangers > config_.strangers_max))
+      (stranger_ && config_.strangers_max == 0))
     return close(Code::busy, "too_many");
   spdlog::info("event=session device={} kind={}", name(), invite_ ? "joining" : stranger_ ? "stranger" : "member");
   Session::Options options;
@@ -230,6 +230,7 @@ void Conversation::send(ByteView message) {
 void Conversation::append_roster(effect::AppendRoster append) {
   if (invite_ && !hub_.is_member(key_)) return close(Code::no_right, "joining");  // it reads rosters and asks, nothing else
   if (stranger_) {
+    hub_.renew_stranger(seat_);
     if (!deferred_appends_.empty() || !hub_.take_stranger_turn(id_)) return deferred_appends_.push_back(std::move(append));
     for (const auto& entry : append.entries) stranger_bytes_ += entry.size();
     if (stranger_bytes_ > config_.stranger_bytes_max) return close(Code::too_large, "stranger");
@@ -323,7 +324,7 @@ void Conversation::check_stranger() {
   hub_.end_stranger_turn(id_);
   if (!hub_.is_member(key_)) return;  // the rest of the roster may still come
   stranger_ = false;
-  --hub_.counts.strangers;
+  hub_.leave_stranger(seat_);
   spdlog::info("event=stranger_proved device={}", name());
 }
 
@@ -439,7 +440,7 @@ void Conversation::close(Code code, const char* why) {
     hub_.leave_door(seat_);
   else
     --hub_.counts.authenticated;
-  if (std::exchange(stranger_, false)) --hub_.counts.strangers;
+  if (std::exchange(stranger_, false)) hub_.leave_stranger(seat_);
   deferred_loads_.clear();
   deferred_appends_.clear();
   hub_.leave(std::exchange(id_, 0));

@@ -123,7 +123,7 @@ class Conversation final : public Peer {
   Channel channel_;
   std::optional<Session> session_;
   Stage stage_ = Stage::handshake;
-  Hub::Seat seat_;  // while the stage is handshake
+  Hub::Seat seat_;  // at the door while the stage is handshake, then a stranger's
   ConnectionId id_ = 0;
   TransportPublicKey key_;
   std::optional<InviteId> invite_;

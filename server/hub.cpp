@@ -76,6 +76,12 @@ bool Hub::show_out_first() {
   return true;
 }
 
+Hub::Seat Hub::seat_stranger(Peer& peer) {
+  const auto seat = strangers_.insert(strangers_.end(), &peer);
+  if (strangers_.size() > std::max<std::uint64_t>(1, config_.strangers_max)) strangers_.front()->on_shown_out("strangers");
+  return seat;
+}
+
 ConnectionId Hub::enter(Peer& peer) {
   std::vector<Peer*> same;
   for (const auto& [id, entered] : peers_)

@@ -7,8 +7,8 @@
 // 3. New segments are shared, not copied; a peer whose queue is over its bound gets the head only, and loads the rest by its window.
 // 4. Bytes on their way to the worker are counted, and so is what peers hold: above the bounds crowded() holds back the readers. When
 //    memory is short, whoever holds most goes, as long as that is more than its share: so nobody can make the others wait.
-// 5. Seats change hands: at the door whoever came first goes when one more comes, and of one key's sessions the oldest. So neither
-//    silent strangers nor one member can keep the others out.
+// 5. Seats change hands: at the door whoever came first goes when one more comes; of the strangers, who has brought nothing for longest; of
+//    one key's sessions the oldest. So neither those who say nothing nor one member can keep the others out.
 #pragma once
 
 #include <deque>
@@ -47,7 +47,7 @@ class Hub {
   void set_roster(const SpaceId& space, SharedRoster roster);
   void set_heads(const SpaceId& space, const std::vector<LogHead>& heads);
 
-  // The door ----------------------------------------------------------------------------------------------------------
+  // Seats -------------------------------------------------------------------------------------------------------------
   using Seat = std::list<Peer*>::iterator;
   /// Somebody who has not shown a key yet.
   Seat knock(Peer& peer);
@@ -55,6 +55,11 @@ class Hub {
   std::size_t at_the_door() const { return door_.size(); }
   /// Whoever has stood at the door longest goes. False: nobody stands there.
   bool show_out_first();
+  /// Somebody with a key that stands in no roster here.
+  Seat seat_stranger(Peer& peer);
+  /// It has brought something.
+  void renew_stranger(Seat seat) { strangers_.splice(strangers_.end(), strangers_, seat); }
+  void leave_stranger(Seat seat) { strangers_.erase(seat); }
 
   // Peers -------------------------------------------------------------------------------------------------------------
   ConnectionId enter(Peer& peer);
@@ -89,7 +94,7 @@ class Hub {
   void end_stranger_turn(ConnectionId connection);
 
   struct Counts {
-    std::uint64_t authenticated = 0, strangers = 0;
+    std::uint64_t authenticated = 0;
   };
   Counts counts;
 
@@ -119,7 +124,7 @@ class Hub {
     std::set<SpaceId> subscribed;
   };
   std::map<ConnectionId, Entered> peers_;  // the oldest first
-  std::list<Peer*> door_;                  // likewise
+  std::list<Peer*> door_, strangers_;      // likewise
   std::set<ConnectionId> waiting_;
   std::deque<ConnectionId> stranger_turns_;  // the first one has it
   ConnectionId next_ = 1;

@@ -240,6 +240,28 @@ TEST_F(RelayTest, AStrangerWithoutARosterIsShownOut) {
   EXPECT_EQ(client.seen.closed, Code::unauthenticated);
 }
 
+// Or the relay's disk dies, and whoever likes keeps the devices from filling the new one.
+TEST_F(RelayTest, AVillageGetsInWhileAllSeatsForStrangersAreTaken) {
+  config.strangers_max = 2;
+  start();
+  std::deque<Device> nobodies(4);
+  std::deque<Replica> replicas;
+  std::deque<TestClient> clients;
+  for (const auto& nobody : nobodies) {
+    connect(clients.emplace_back(replicas.emplace_back(nobody)));
+    ASSERT_TRUE(clients.back().until_level());
+  }
+  EXPECT_TRUE(clients[0].until_closed());
+  EXPECT_TRUE(clients[1].until_closed());
+  Worker1 up(village, a);
+  up.write(5, 100);
+  connect(up.client);
+  ASSERT_TRUE(up.client.until_level());
+  EXPECT_EQ(durable(up.log.id()), 5u);
+  EXPECT_TRUE(clients[2].until_closed());
+  EXPECT_FALSE(clients[3].until_closed(100));
+}
+
 TEST_F(RelayTest, AJoiningDeviceGetsTheRosterAndIsAdmitted) {
   start();
   Worker1 up(village, a), office(village, desk);
