@@ -148,12 +148,14 @@ void Conversation::authenticated() {
   message_began_at_ = 0;
   key_ = *channel_.peer_static();
   invite_ = channel_.invite();
-  hub_.leave_door(seat_);
+  if (std::exchange(at_door_, false)) hub_.leave_door(seat_);
   ++hub_.counts.authenticated;
   stage_ = Stage::session;
+  if (!invite_ && !hub_.is_member(key_)) {
+    seat_ = hub_.seat_stranger(*this);
+    stranger_ = true;
+  }
   id_ = hub_.enter(*this);
-  stranger_ = !invite_ && !hub_.is_member(key_);
-  if (stranger_) seat_ = hub_.seat_stranger(*this);
   if (hub_.counts.authenticated > config_.connections_max || hub_.memory_bytes() > config_.memory_bytes_max / 10 * 9 ||
       (stranger_ && config_.strangers_max == 0))
     return close(Code::busy, "too_many");
@@ -230,7 +232,7 @@ void Conversation::send(ByteView message) {
 void Conversation::append_roster(effect::AppendRoster append) {
   if (invite_ && !hub_.is_member(key_)) return close(Code::no_right, "joining");  // it reads rosters and asks, nothing else
   if (stranger_) {
-    hub_.renew_stranger(seat_);
+    if (stranger_bytes_ == 0 && deferred_appends_.empty()) hub_.renew_stranger(seat_);
     if (!deferred_appends_.empty() || !hub_.take_stranger_turn(id_)) return deferred_appends_.push_back(std::move(append));
     for (const auto& entry : append.entries) stranger_bytes_ += entry.size();
     if (stranger_bytes_ > config_.stranger_bytes_max) return close(Code::too_large, "stranger");
@@ -315,17 +317,19 @@ void Conversation::answered(done::RosterAppended& done) {
   if (!done.status)
     spdlog::warn("event=roster_refused device={} space={} code={} why=\"{}\"", name(), done.space.hex().substr(0, 8),
                  code_name(done.status.code()), done.status.error().message());
+  if (stranger_ && done.appended != 0) hub_.renew_stranger(seat_);
   check_stranger();
   session_->on_roster_stored(done.space, hub_.summary(done.space, *this), done.status);
 }
 
 void Conversation::check_stranger() {
   if (!stranger_) return;
-  hub_.end_stranger_turn(id_);
-  if (!hub_.is_member(key_)) return;  // the rest of the roster may still come
-  stranger_ = false;
-  hub_.leave_stranger(seat_);
-  spdlog::info("event=stranger_proved device={}", name());
+  if (hub_.is_member(key_)) {  // else the rest of the roster may still come
+    stranger_ = false;
+    hub_.leave_stranger(seat_);
+    spdlog::info("event=stranger_proved device={}", name());
+  }
+  hub_.end_stranger_turn(id_);  // last: whoever is next may need our place
 }
 
 void Conversation::answered(done::Splitted& done) {
@@ -391,7 +395,7 @@ void Conversation::on_room() {
 
 void Conversation::on_shown_out(const char* why) {
   // At the door it happens as often as somebody likes to knock.
-  spdlog::log(stage_ == Stage::handshake ? spdlog::level::debug : spdlog::level::warn, "event=closing device={} code={} why={}", name(),
+  spdlog::log(at_door_ ? spdlog::level::debug : spdlog::level::warn, "event=closing device={} code={} why={}", name(),
               code_name(Code::busy), why);
   gone();
 }
@@ -416,8 +420,8 @@ void Conversation::flush() {
 void Conversation::wrote(std::size_t bytes) {
   written_at_ = now();
   out_bytes_ -= bytes;
-  hub_.account(-static_cast<std::int64_t>(bytes));
   accounted_ -= bytes;
+  hub_.account(-static_cast<std::int64_t>(bytes));
   out_offset_ += bytes;
   while (!out_.empty() && out_offset_ >= out_.front().size()) {
     out_offset_ -= out_.front().size();
@@ -433,23 +437,24 @@ void Conversation::on_all_written() {
 void Conversation::close(Code code, const char* why) {
   if (stage_ == Stage::closing || stage_ == Stage::gone) return;
   if (code != Code::ok) spdlog::info("event=closing device={} code={} why={}", name(), code_name(code), why);
-  const bool was_handshake = stage_ == Stage::handshake;
-  stage_ = Stage::closing;
-  closing_at_ = now();
-  if (was_handshake)
-    hub_.leave_door(seat_);
-  else
-    --hub_.counts.authenticated;
-  if (std::exchange(stranger_, false)) hub_.leave_stranger(seat_);
-  deferred_loads_.clear();
-  deferred_appends_.clear();
-  hub_.leave(std::exchange(id_, 0));
+  leave();
   if (over_bound()) return gone();  // it would not read a goodbye either
   channel_.close(code);
   flush();
   body_.may_read();  // and throw away
   body_.may_write();
   body_.begins_to_close();
+}
+
+// Of the hub; only who never showed a key keeps a seat at the door, as long as it keeps a descriptor.
+void Conversation::leave() {
+  stage_ = Stage::closing;
+  closing_at_ = now();
+  if (!at_door_) --hub_.counts.authenticated;
+  if (std::exchange(stranger_, false)) hub_.leave_stranger(seat_);
+  deferred_loads_.clear();
+  deferred_appends_.clear();
+  hub_.leave(std::exchange(id_, 0));
 }
 
 void Conversation::drain() {
@@ -465,9 +470,10 @@ void Conversation::abort() { gone(); }
 
 void Conversation::gone() {
   if (stage_ == Stage::gone) return;
-  if (stage_ != Stage::closing) close(Code::ok, "gone");
+  if (stage_ != Stage::closing) leave();
   if (stage_ == Stage::gone) return;
   stage_ = Stage::gone;
+  if (std::exchange(at_door_, false)) hub_.leave_door(seat_);
   hub_.account(-static_cast<std::int64_t>(accounted_));
   accounted_ = 0;
   body_.gone();

@@ -112,6 +112,7 @@ class Conversation final : public Peer {
   void flush();
   bool over_bound() const;
   void close(Code code, const char* why);
+  void leave();
   void gone();
   bool overdue(std::int64_t now);
   std::int64_t now() { return shared_.clock.steady_ms(); }
@@ -123,7 +124,8 @@ class Conversation final : public Peer {
   Channel channel_;
   std::optional<Session> session_;
   Stage stage_ = Stage::handshake;
-  Hub::Seat seat_;  // at the door while the stage is handshake, then a stranger's
+  Hub::Seat seat_;  // at the door, then perhaps a stranger's
+  bool at_door_ = true;
   ConnectionId id_ = 0;
   TransportPublicKey key_;
   std::optional<InviteId> invite_;

@@ -65,9 +65,8 @@ Peer* Hub::find(ConnectionId connection) const {
 }
 
 Hub::Seat Hub::knock(Peer& peer) {
-  const auto seat = door_.insert(door_.end(), &peer);
-  if (door_.size() > config_.unauthenticated_max) show_out_first();
-  return seat;
+  if (door_.size() >= config_.unauthenticated_max) show_out_first();
+  return door_.insert(door_.end(), &peer);
 }
 
 bool Hub::show_out_first() {
@@ -77,15 +76,14 @@ bool Hub::show_out_first() {
 }
 
 Hub::Seat Hub::seat_stranger(Peer& peer) {
-  const auto seat = strangers_.insert(strangers_.end(), &peer);
-  if (strangers_.size() > std::max<std::uint64_t>(1, config_.strangers_max)) strangers_.front()->on_shown_out("strangers");
-  return seat;
+  if (!strangers_.empty() && strangers_.size() >= config_.strangers_max) strangers_.front()->on_shown_out("strangers");
+  return strangers_.insert(strangers_.end(), &peer);
 }
 
 ConnectionId Hub::enter(Peer& peer) {
   std::vector<Peer*> same;
   for (const auto& [id, entered] : peers_)
-    if (entered.peer->key() == peer.key()) same.push_back(entered.peer);
+    if (entered.peer->key() == peer.key() || (peer.invite() && entered.peer->invite() == peer.invite())) same.push_back(entered.peer);
   if (same.size() >= config_.sessions_per_key_max) same.front()->on_shown_out("key");
   peers_[next_].peer = &peer;
   return next_++;

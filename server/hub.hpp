@@ -8,7 +8,7 @@
 // 4. Bytes on their way to the worker are counted, and so is what peers hold: above the bounds crowded() holds back the readers. When
 //    memory is short, whoever holds most goes, as long as that is more than its share: so nobody can make the others wait.
 // 5. Seats change hands: at the door whoever came first goes when one more comes; of the strangers, who has brought nothing for longest; of
-//    one key's sessions the oldest. So neither those who say nothing nor one member can keep the others out.
+//    one key's (or one invitation's) sessions the oldest. So neither those who say nothing nor one member can keep the others out.
 #pragma once
 
 #include <deque>
@@ -49,7 +49,7 @@ class Hub {
 
   // Seats -------------------------------------------------------------------------------------------------------------
   using Seat = std::list<Peer*>::iterator;
-  /// Somebody who has not shown a key yet.
+  /// Somebody who has not shown a key yet; it has the seat until it does, or is gone.
   Seat knock(Peer& peer);
   void leave_door(Seat seat) { door_.erase(seat); }
   std::size_t at_the_door() const { return door_.size(); }

@@ -71,7 +71,9 @@ asio::awaitable<void> Listener::accept(std::shared_ptr<Listener> self) {
     }
     if (failed == asio::error::connection_aborted) continue;
     if (failed == asio::error::no_descriptors || failed == boost::system::errc::too_many_files_open_in_system) {
-      if (l.connections_.shared.hub.show_out_first()) continue;  // which frees one
+      try {
+        if (l.connections_.shared.hub.show_out_first()) continue;  // which frees one
+      } catch (const std::exception& e) { spdlog::error("event=connection_failed what=\"{}\"", e.what()); }
       l.shed();
     }
     l.pause_.expires_after(pause_after_error);

@@ -120,10 +120,10 @@ class Connection {
   }
   Result<int> step(sqlite3_stmt* statement, std::string_view doing);
   Status checkpoint(int mode);
-  /// Before the first write after opening.
   /// Is there while a sync has failed since the log was last confirmed.
   std::string unsure_mark() const { return directory_->file(log_name(options_.plain) + ".unsure"); }
   Status renew_log();
+  /// Before the first write after opening.
   Status confirm_recovered();
 
   sqlite3* db() const { return db_; }
@@ -154,6 +154,7 @@ class Connection {
   bool rollback_owed_ = false;
   bool unconfirmed_ = false;  // recovered frames that were not yet written anew
   std::optional<Error> poison_;
+  std::optional<Error> log_unsure_;  // there was no room to write it anew: nothing is written until the next opening
   std::optional<Error> transaction_error_;
   DatabaseHealth health_;
 };
@@ -168,7 +169,10 @@ Status Connection::open_handle(const DatabaseKey& key, Random& random) {
 }
 
 Status Connection::open(const DatabaseKey& key, Random& random) {
-  if (const Status renewed = renew_log(); !renewed && renewed.code() != Code::full) return renewed;
+  if (const Status renewed = renew_log(); !renewed) {
+    if (renewed.code() != Code::full) return renewed;
+    log_unsure_ = Error(Code::full, renewed.error().message() + ": until then this store is for reading. Close it and open it again");
+  }
   DOORSTEP_TRY(open_handle(key, random));
   DOORSTEP_TRY(configure());
   DOORSTEP_TRY(verify_settings());
@@ -181,7 +185,7 @@ Status Connection::open(const DatabaseKey& key, Random& random) {
 
 // What the kernel shows of a log whose sync has failed is written anew, as another file: recovery copies it into the database, and a
 // power cut halfway must find the same log on the disk. The mark need not be synced: a power cut that takes it takes with it what the
-// kernel showed.
+// kernel showed. Without room for the copy the store opens for reading, and leaves everything as it is.
 Status Connection::renew_log() {
   Files& files = directory_->files();
   const std::string log = log_name(options_.plain), path = directory_->file(log);
@@ -262,7 +266,7 @@ Status Connection::close() {
   for (auto& statement : statements_) sqlite3_finalize(statement.raw);
   statements_.clear();
   Status out;
-  if (!opened_) {
+  if (!opened_ || log_unsure_) {
     sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);  // what did not open right stays as it is
   } else if (poison_) {
     out = without_throwing([&]() -> Status { return *poison_; });
@@ -291,6 +295,7 @@ int Connection::on_commit(void* self, sqlite3*, const char*, int wal_pages) {
 }
 
 Status Connection::checkpoint(int mode) {
+  if (log_unsure_) return *log_unsure_;
   const int rc = sqlite3_wal_checkpoint_v2(db_, nullptr, mode, nullptr, nullptr);
   if (rc == SQLITE_OK) return {};
   ++health_.checkpoint_failures;

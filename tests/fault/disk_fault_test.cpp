@@ -111,5 +111,33 @@ TEST(FailedSync, PoisonsUntilOpenedAgain) {
   EXPECT_EQ(examine(again, disk, 0, 1).kind, Verdict::good);
 }
 
+// The log cannot be written anew, so it stays as it is: the disk may hold less of it than the kernel shows.
+TEST(FailedSync, OnAFullDiskIsReadAndNothingElse) {
+  SimulatedDisk disk;
+  {
+    StoreSubject subject(Spilling::no);
+    ASSERT_TRUE(subject.open(disk, true).ok());
+    ASSERT_TRUE(subject.advance(-1).ok());
+    disk.arm({Fault::Kind::fsync_eio, 1, false});
+    EXPECT_EQ(subject.advance(0).code(), Code::io);
+    EXPECT_EQ(subject.close().code(), Code::io);
+  }
+  const Image before = disk.image();
+  {
+    disk.arm({Fault::Kind::enospc, 1, true});
+    StoreSubject subject(Spilling::no);
+    ASSERT_TRUE(subject.open(disk, false).ok());
+    const auto done = subject.progress();
+    ASSERT_TRUE(done.ok());
+    disk.arm({});
+    EXPECT_EQ(subject.advance(*done).code(), Code::full);
+    EXPECT_EQ(subject.database().checkpoint(true).code(), Code::full);
+    (void)subject.close();
+  }
+  EXPECT_EQ(disk.image(), before);
+  StoreSubject again(Spilling::no);
+  EXPECT_EQ(examine(again, disk, 0, 1).kind, Verdict::good);
+}
+
 }  // namespace
 }  // namespace doorstep::fault

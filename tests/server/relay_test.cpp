@@ -512,6 +512,32 @@ TEST_F(RelayTest, OneKeyHasFewSessionsAndTheOldestGoes) {
   EXPECT_FALSE(other.client.until_closed(100));
 }
 
+// Whoever found an invitation may make as many keys as he likes.
+TEST_F(RelayTest, OneInvitationHasFewSessionsToo) {
+  config.sessions_per_key_max = 2;
+  start();
+  Worker1 office(village, desk);
+  const auto invitation = village.invite();
+  office.replica.learn(village);
+  connect(office.client);
+  ASSERT_TRUE(office.client.until_level());
+  std::deque<Device> devices(4);
+  std::deque<Replica> replicas;
+  std::deque<TestClient> clients;
+  for (const auto& device : devices) {
+    auto& replica = replicas.emplace_back(device);
+    replica.invited = {village.id()};
+    auto& client = clients.emplace_back(replica);
+    connect(client, &invitation);
+    ASSERT_TRUE(client.until([&] { return client.seen.ready.contains(village.id()); }));
+  }
+  EXPECT_TRUE(clients[0].until_closed());
+  EXPECT_TRUE(clients[1].until_closed());
+  EXPECT_FALSE(clients[2].until_closed(100));
+  EXPECT_FALSE(clients[3].until_closed(100));
+  EXPECT_FALSE(office.client.until_closed(100));
+}
+
 TEST_F(RelayTest, APeerThatIsSilentIsClosedOneThatAnswersStays) {
   config.ping_ms = 100;
   config.idle_ms = 400;
