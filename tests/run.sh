@@ -200,7 +200,13 @@ wasm() { check "sync/ compiles for wasm32" tests/tidy/wasm.sh; }
 unit() { local folder; for folder in $(folders_of unit); do run_tests dev "$folder" "*-$properties"; done; }
 property() { local folder; for folder in $(folders_of unit); do run_tests dev "$folder" "$properties"; done; }
 # In an optimized build, as there are very many moments at which the power can go.
-fault() { run_tests lab fault; }
+fault() {
+  local states
+  run_tests lab fault
+  states=$(awk '/^fault lab: states/ { gsub(",", ""); n += $4 } END { print n + 0 }' build/lab/logs/tests_fault.*.log)
+  say "  $states states of disks and heaps"
+  if [ "$states" -ge 100000 ]; then pass; else fail "the fault lab tries 100000 states or more"; fi
+}
 hostile() { run_tests lab hostile; }
 
 # The simulator: seeds that failed once, 1,000 seeds twice, then as many as fit; one level on each core.

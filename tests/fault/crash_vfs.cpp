@@ -313,7 +313,10 @@ Status SimulatedDisk::write_synced(const std::string& path, ByteView bytes) {
     return refused("write", path, fault_.kind == Fault::Kind::enospc);
   }
   apply_write(file, 0, bytes);
-  if (fails(Event::Kind::sync)) return refused("sync", path);
+  if (fails(Event::Kind::sync)) {
+    if (!dead_) events_.push_back({Event::Kind::failed_sync, file, {}, {}, 0, {}});
+    return refused("sync", path);
+  }
   events_.push_back({Event::Kind::sync, file, {}, {}, 0, {}});
   return {};
 }

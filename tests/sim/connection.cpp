@@ -1,5 +1,7 @@
 #include "tests/sim/connection.hpp"
 
+#include "sync/lab.hpp"
+
 namespace doorstep::sim {
 
 namespace {
@@ -75,6 +77,8 @@ bool Connection::suffers(Pipe& pipe, Bytes& bytes) {
 
 void Connection::deliver(bool up) {
   Pipe& pipe = up ? up_ : down_;
+  if (const auto until = partitioned_(up); until > timeline_.now_ms())
+    return later(until - timeline_.now_ms(), up ? &Connection::deliver_up : &Connection::deliver_down);
   if (up && relay_here_ && conversation_.held_back()) return;  // may_read() comes back to it
   if (!pipe.chunks.empty()) {
     Bytes bytes = std::move(pipe.chunks.front());
@@ -82,7 +86,13 @@ void Connection::deliver(bool up) {
     pipe.bytes -= bytes.size();
     const bool breaks = suffers(pipe, bytes);
     if (up && relay_here_ && !bytes.empty()) {
+#ifdef DOORSTEP_LAB
+      lab::seams.newer_protocol = ends_.relay.newer;  // for the session that may begin now
+#endif
       conversation_.on_bytes(bytes);
+#ifdef DOORSTEP_LAB
+      lab::seams.newer_protocol = false;
+#endif
     } else if (!up && device_here_ && !bytes.empty()) {
       heard_ms_ = timeline_.now_ms();
       const Status fed = link_.feed(bytes);

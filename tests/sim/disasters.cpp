@@ -9,10 +9,14 @@ bool World::ensure_open(SimDevice& device) {
   if (device.is_open()) return true;
   if (device.lost) return false;
   const Status opened = device.open();
+  if (opened && device.disk().dead()) {  // it died late in the opening, of which nobody has been told yet
+    power_cut(device, 1);
+    return false;
+  }
   if (opened && device.rotten && !device.replica().space(space_)) {  // its log ended at the rot, before it had joined
     note(device.name() + " has forgotten all");
     stop(device);
-    device.lost = true;
+    give_up(device);
     return false;
   }
   if (opened) {
@@ -23,7 +27,7 @@ bool World::ensure_open(SimDevice& device) {
   if (device.disk().dead()) {
     power_cut(device, 1);
   } else if (opened.code() == Code::corrupt && device.rotten) {
-    device.lost = true;
+    give_up(device);
   } else if (!(device.full && opened.code() == Code::full)) {
     fail("a store does not open", device.name() + ", " + opened.error().message());
   }
@@ -38,7 +42,7 @@ void World::look_after(SimDevice& device) {
   if (!device.core().locked() && !device.core().database().poison()) return;
   stop(device);
   if (device.rotten)
-    device.lost = true;
+    give_up(device);
   else
     fail("a store is poisoned, though its disk is whole", device.name());
 }
@@ -71,6 +75,7 @@ void World::restore(SimDevice& device, const Step&) {
   const auto before = held_by(device);
   device.disk().die_at_call(0);
   device.close();
+  device.full = false;  // there was room for the copy
   device.replace_disk(*device.backup);
   for (auto& each : devices_)
     if (each->number() == device.number()) each->restored = true;
@@ -99,6 +104,20 @@ void World::rot(SimDevice& device, const Step& step) {
   device.rotten = true;
   for (auto& each : devices_)
     if (each->number() == device.number()) each->cloned = true;
+}
+
+// The phone falls into the river, with what was not handed in. (Not the desk: nobody else admits.)
+void World::lose(SimDevice& device) {
+  if (device.lost || &device == &desk() || !ensure_open(device)) return;
+  (void)held_by(device);  // notes where each transaction was sealed
+  stop(device);
+  give_up(device);
+}
+
+void World::give_up(SimDevice& device) {
+  device.lost = true;
+  for (auto& saved : saved_)
+    if (saved.writer == device.number() && !saved.destroyed && !held_elsewhere(saved, &device, nullptr)) saved.destroyed = true;
 }
 
 // ---- Relays ------------------------------------------------------------------------------------------------------------

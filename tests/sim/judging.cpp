@@ -14,6 +14,7 @@ void World::judge() {
     judge_device(*device);
     if (!outcome_.ok()) return;
   }
+  judge_waiting();
   judge_everywhere();
   judge_history();
   judge_cut();
@@ -52,8 +53,8 @@ void World::judge_device(SimDevice& device) {
   const bool deep = script_.level == Level::sqlite || script_.seed % devices_.size() == device.number() % devices_.size();
   if (const Status whole = deep ? device.replica().verify() : Status(); !whole) {
     if (!device.rotten) return fail("a store does not verify", device.name() + ", " + whole.error().message());
-    device.lost = true;
-    return stop(device);
+    stop(device);
+    return give_up(device);
   }
   for (const auto& saved : saved_) {
     if (!saved.creates || saved.records.size() != 2) continue;
@@ -79,6 +80,17 @@ void World::judge_device(SimDevice& device) {
   }
 }
 
+// Nobody is left outside, or waits for something that will not come.
+void World::judge_waiting() {
+  if (!desk().is_open()) return fail("the desk does not open");
+  for (auto& device : devices_) {
+    if (!device->is_open() || device->rotten || cut_.contains(device->number())) continue;
+    const auto space = device->replica().space(space_);
+    if (!space || !space->waits_for.empty())
+      return fail("somebody still waits", device->name() + ", " + (space ? space->waits_for : "no space"));
+  }
+}
+
 // Equal sets make equal states, and what was acknowledged anywhere is everywhere.
 void World::judge_everywhere() {
   if (!desk().is_open()) return;
@@ -91,16 +103,24 @@ void World::judge_everywhere() {
     const auto theirs = device->replica().state_digest(space_);
     const bool same_set = set_digest((*device->core().space(space_))->summary()) == of_desk;
     if (same_set && (!theirs || *theirs != *state)) return fail("equal sets, different states", device->name());
-    for (const auto& saved : saved_) {
-      if (saved.destroyed || cut_.contains(saved.writer)) continue;
+    for (auto& saved : saved_) {
+      if (saved.destroyed || (cut_.contains(saved.writer) && !stands_before_cut(saved))) continue;
       if (!device->is_open()) return;
-      const bool arrives = std::any_of(devices_.begin(), devices_.end(),
-                                       [&](const auto& each) { return each->number() == saved.writer && is_member(*each); });
-      if (!arrives && device->number() != saved.writer) continue;
       if (!holds(*device, space_, saved))
         return fail("what was acknowledged is missing", device->name() + ", " + found_as(*device, space_, saved));
     }
   }
+}
+
+// As the desk knows it: what it had of the device's log when it cut it.
+bool World::stands_before_cut(Acknowledged& saved) {
+  const Member* member = desk_space().roster->member(saved.author);
+  if (!member || !member->cut) return true;
+  locate(desk(), space_, saved);
+  const auto& logs = member->cut->logs;
+  return saved.position != 0 && std::any_of(logs.begin(), logs.end(), [&](const LogPosition& each) {
+           return each.log == saved.log && each.position >= saved.position;
+         });
 }
 
 // What a cut device wrote beyond its cut is kept and counts for nothing.

@@ -45,6 +45,7 @@ class SimRelay {
   std::vector<Bytes> bytes() const;
 
   DeviceClock clock;
+  bool newer = false;      ///< It speaks a protocol version more.
   bool went_back = false;  ///< An old copy came back under the same identity: receipts may say more than it holds, until the next sync.
 
  private:

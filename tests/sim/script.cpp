@@ -1,6 +1,7 @@
 #include "tests/sim/script.hpp"
 
 #include <algorithm>
+#include <sstream>
 
 namespace doorstep::sim {
 
@@ -33,12 +34,26 @@ const char* act_name(Act act) {
                                           "relay_backup",
                                           "relay_restore",
                                           "relay_wipe",
-                                          "relay_down"};
+                                          "relay_down",
+                                          "lose"};
+  static_assert(std::size(names) == acts);
   return names[static_cast<std::size_t>(act)];
 }
 
 std::string describe(const Step& step) {
-  return std::to_string(step.at_ms / 1000) + "s " + act_name(step.act) + " " + std::to_string(step.who);
+  return std::to_string(step.at_ms) + " " + act_name(step.act) + " " + std::to_string(step.who) + " " + std::to_string(step.dice);
+}
+
+std::optional<Step> parse_step(const std::string& line) {
+  std::istringstream in(line);
+  Step out;
+  std::string name;
+  if (!(in >> out.at_ms >> name >> out.who >> out.dice)) return std::nullopt;
+  for (std::size_t i = 0; i < acts; ++i) {
+    out.act = static_cast<Act>(i);
+    if (name == act_name(out.act)) return out;
+  }
+  return std::nullopt;
 }
 
 namespace {
@@ -64,7 +79,7 @@ struct Weights {
   }
 };
 
-Weights make_weights(Dice& dice, Level level) {
+Weights make_weights(Dice& dice, Level level, std::uint64_t seed) {
   Weights out;
   out.add(Act::write, 30);
   out.add(Act::edit, 30);
@@ -89,6 +104,7 @@ Weights make_weights(Dice& dice, Level level) {
   sometimes({{Act::relay_backup, 2}, {Act::relay_restore, 2}}, 25);
   sometimes({{Act::relay_wipe, 1}}, 20);
   if (level == Level::sqlite) sometimes({{Act::rot, 1}}, 10);
+  if (Dice(mixed(seed, 4)).chance(15)) out.add(Act::lose, 1);  // with dice of its own: the seeds before it keep their meaning
   return out;
 }
 
@@ -101,14 +117,15 @@ Script make_script(std::uint64_t seed, Level level) {
   out.level = level;
   out.real_suite = level == Level::sqlite || dice.below(20) == 0;
   out.newer_devices = dice.chance(20);
-  out.phones = 1 + dice.below(3);
+  out.newer_relays = Dice(mixed(seed, 5)).chance(10);
+  out.phones = 1 + dice.below(phones_max);
   out.relays = dice.chance(20) ? 2 : 1;
   out.network.delay_ms_max = std::int64_t{5} << dice.below(9);
   if (dice.chance(50)) out.network.break_permille = 1 + static_cast<unsigned>(dice.below(60));
   if (dice.chance(25)) out.network.tamper_permille = 1 + static_cast<unsigned>(dice.below(40));
   if (dice.chance(30)) out.network.silent_percent = 50;
   out.network.slow_readers = dice.chance(15);
-  const Weights weights = make_weights(dice, level);
+  const Weights weights = make_weights(dice, level, seed);
   // Mostly short lives, as many seeds find more than long ones; some long ones, for what takes many steps.
   const std::size_t count = dice.chance(75) ? 6 + dice.below(20) : 24 + dice.below(level == Level::memory ? 50 : 100);
   // Mostly a day or two, sometimes two months.

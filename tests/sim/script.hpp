@@ -2,6 +2,7 @@
 // be found by leaving some out. Each step has dice of its own.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,7 +40,10 @@ enum class Act : std::uint8_t {
   relay_restore,
   relay_wipe,
   relay_down,
+  lose,  // a device, with its disk
 };
+inline constexpr std::size_t acts = static_cast<std::size_t>(Act::lose) + 1;
+inline constexpr std::size_t phones_max = 3;
 const char* act_name(Act act);
 
 struct Step {
@@ -54,6 +58,7 @@ struct Script {
   Level level = Level::memory;
   bool real_suite = false;
   bool newer_devices = false;  ///< Half of them speak a protocol version more than the relay.
+  bool newer_relays = false;   ///< The relays do.
   std::size_t phones = 1;
   std::size_t relays = 1;
   NetworkFaults network;
@@ -62,7 +67,8 @@ struct Script {
 };
 
 Script make_script(std::uint64_t seed, Level level);
-/// One line a step.
+/// One line a step: milliseconds, act, who, dice.
 std::string describe(const Step& step);
+std::optional<Step> parse_step(const std::string& line);
 
 }  // namespace doorstep::sim

@@ -59,6 +59,7 @@ void World::found() {
   options.name = "village";
   for (std::size_t i = 0; i < script_.relays; ++i) {
     relays_.push_back(std::make_unique<SimRelay>(timeline_, script_.level, i, mixed(script_.seed, 100 + i), authority));
+    relays_.back()->newer = script_.newer_relays;
     DOORSTEP_CHECK(relays_.back()->start());
     options.relays.push_back(relays_.back()->address());
   }
@@ -115,6 +116,7 @@ void World::act(const Step& step) {
     case Act::backup: device.backup = device.image(); return;
     case Act::restore: return restore(device, step);
     case Act::clone: return clone(device, step);
+    case Act::lose: return lose(device);
     case Act::rot: return rot(device, step);
     case Act::clock_off: {
       constexpr std::int64_t year_ms = 365LL * 86'400'000;
@@ -153,7 +155,9 @@ void World::write(SimDevice& device, const Step& step) {
     }
     return {};
   });
-  note_saved(device, saved, before, marker, records, true);
+  const bool bulk = saved && step.act == Act::bulk;
+  note_saved(device, saved, before, marker, bulk ? std::vector{records.front()} : records, true);
+  if (bulk) note_rest(device, before, *saved, marker, records);
   look_after(device);
 }
 
@@ -184,12 +188,25 @@ void World::note_saved(SimDevice& device, const Result<Replica::Saved>& saved, C
   out.records = records;
   out.creates = creates;
   out.marker = std::move(marker);
-  // The first transaction of several stands for all: they were one commit.
   out.first = space.last_counter - saved->operations + 1;
   for (const auto& record : records)
     if (creates) records_.push_back(record);
   saved_.push_back(std::move(out));
   note("saved", saved_.size());
+}
+
+// Of a commit of many transactions the first is noted already: one in the middle and the last stand for the others.
+void World::note_rest(SimDevice& device, Counter last_before, const Replica::Saved& saved, const std::string& marker,
+                      const std::vector<RecordId>& records) {
+  SpaceState& space = **device.core().space(space_);
+  if (space.last_counter == last_before) return;
+  const Counter first = space.last_counter - saved.operations + 1;
+  for (const Counter counter : {first + saved.operations / 2, space.last_counter}) {
+    const auto found = device.core().find_transaction(space, {space.number_of(device.core().device()), counter});
+    if (!found || !*found) return fail("a commit is not in its own store", device.name());
+    Acknowledged out{device.number(), device.core().device(), (*found)->first, {records.back()}, true, marker, false, {}, 0, {}};
+    saved_.push_back(std::move(out));
+  }
 }
 
 void World::resolve(Dice& dice) {
@@ -211,6 +228,7 @@ void World::desk_entry(const Step& step) {
   DiceRandom random(step.dice);
   if (!space.waits_for(core.device()).empty()) return;
   Result<Bytes> entry = rotate_entry(*space.roster, space.keys, core.identity(), random);
+  std::optional<std::size_t> whom_to_cut;
   if (step.act != Act::rotate) {
     if (devices_.size() < 2) return;
     const SimDevice& whom = *devices_[1 + step.who % script_.phones];
@@ -229,10 +247,12 @@ void World::desk_entry(const Step& step) {
     } else {
       if (!cut_.empty()) return;
       entry = cut_entry(*space.roster, space.keys, core.identity(), device, logs, CutReason::lost, "", random);
-      if (entry) cut_.insert(whom.number());
+      whom_to_cut = whom.number();
     }
   }
-  if (entry && !core.append_own_entry(space, *entry)) note("entry refused");
+  const bool appended = entry && core.append_own_entry(space, *entry).ok();
+  if (entry && !appended) note("entry refused");
+  if (appended && whom_to_cut) cut_.insert(*whom_to_cut);
   if (!desk().is_open()) return;
   core.notify();
   look_after(desk());

@@ -34,6 +34,8 @@ class World {
   void admit();
   void note_saved(SimDevice& device, const Result<Replica::Saved>& saved, Counter last_before, std::string marker,
                   std::vector<RecordId> records, bool creates);
+  void note_rest(SimDevice& device, Counter last_before, const Replica::Saved& saved, const std::string& marker,
+                 const std::vector<RecordId>& records);
   std::string next_marker(Dice& dice);
 
   // disasters.cpp: processes, disks, copies, clocks
@@ -44,6 +46,9 @@ class World {
   void clone(SimDevice& device, const Step& step);
   void restore(SimDevice& device, const Step& step);
   void rot(SimDevice& device, const Step& step);
+  void lose(SimDevice& device);
+  /// Nobody opens it any more. What nobody else holds is destroyed with it.
+  void give_up(SimDevice& device);
   bool bring_up(SimRelay& relay);
   void relay_step(SimRelay& relay, const Step& step);
   void power_cut(SimRelay& relay, std::uint64_t seed);
@@ -70,10 +75,12 @@ class World {
   void judge_saved(SimDevice& device);
   void judge_device(SimDevice& device);
   void judge_everywhere();
+  void judge_waiting();
   void judge_receipts(SimDevice& device);
   void judge_relay(SimRelay& relay);
   void judge_history();
   void judge_cut();
+  bool stands_before_cut(Acknowledged& saved);
   void judge_secrets();
   /// `what` is the kind of failure, the same for every run that fails in that way.
   void fail(std::string what, const std::string& where = {});
