@@ -22,12 +22,13 @@ class Memory : public testing::TestWithParam<std::tuple<Heap, bool>> {
   Heap heap() const { return std::get<0>(GetParam()); }
   bool for_good() const { return std::get<1>(GetParam()); }
 
-  /// Does `call` with the n-th allocation failing, for n = 1, 1 + stride …, until there is no n-th. Then, with memory: `stands` looks at
-  /// what is there after a call that failed; `done` hears of one that worked all the same (SQLite can do without some of its memory).
+  /// Does `call` with the n-th allocation failing, for n = 1, 1 + stride …, until there is no n-th (a campaign tries every one). Then, with
+  /// memory: `stands` looks at what is there after a call that failed; `done` hears of one that worked all the same (SQLite can do without
+  /// some of its memory).
   void fail_each(const char* what, std::size_t stride, const std::function<Status()>& call, const std::function<void()>& stands,
                  const std::function<void()>& done) {
     std::uint64_t failed = 0;
-    for (std::uint64_t n = 1; !HasFailure(); n += thinned(stride)) {
+    for (std::uint64_t n = 1; !HasFailure(); n += std::max<std::uint64_t>(thinned(stride) / campaign(), 1)) {
       Status status;
       bool happened = false, thrown = false;
       {
