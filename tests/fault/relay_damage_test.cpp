@@ -158,6 +158,20 @@ TEST_F(RelayDamage, MovedBlankedAndMissingPagesAreNeverAnotherContent) {
   }
 }
 
+TEST_F(RelayDamage, PagesOfAnotherCopyAreNeverAnotherContent) {
+  const Image image = life(20, true), other = life(9, true);
+  Content original;
+  ASSERT_TRUE(verify(image, &original).ok());
+  const Bytes& from = other.at(database_path);
+  const std::size_t size = image.at(database_path).size();
+  for (std::size_t at = 0; at + page <= from.size(); at += page)
+    for (const std::size_t to : {at, (at + page) % size, size - page}) {
+      Image damaged = image;
+      std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(at), page, damaged[database_path].begin() + static_cast<std::ptrdiff_t>(to));
+      ASSERT_NO_FATAL_FAILURE(expect_no_lie(damaged, original, "from " + std::to_string(at) + " to " + std::to_string(to)));
+    }
+}
+
 TEST_F(RelayDamage, ADamagedJournalEndsAtACommit) {
   const Image image = life(20, false);
   ASSERT_TRUE(image.contains(journal_path));
