@@ -94,6 +94,23 @@ TEST(FailedSync, OfACheckpointStopsTheRelaysStore) {
   EXPECT_GT(checkpoints, 0);
 }
 
+// Killed between the failed fsync and the mark that it leaves: what recovery finds is still not written behind.
+class KilledBeforeItsMark final : public StoreSubject {
+ public:
+  KilledBeforeItsMark() : StoreSubject(Spilling::no) {}
+  Status open(SimulatedDisk& disk, bool may_be_new) override {
+    DOORSTEP_TRY(disk.remove(std::string(store_path) + "/main.db-wal.unsure"));
+    return StoreSubject::open(disk, may_be_new);
+  }
+  bool may_lose_power_while_reopened() const override { return false; }
+};
+
+TEST(FailedSync, CostsNoLaterCommitEvenWithoutItsMark) {
+  Tally tally("failed_fsync once, store without its mark");
+  fail_each_call([] { return std::make_unique<KilledBeforeItsMark>(); }, 20, Fault::Kind::fsync_eio, false, thinned(1), tally);
+  EXPECT_EQ(tally.failures(), 0u) << tally.first();
+}
+
 TEST(FailedSync, PoisonsUntilOpenedAgain) {
   SimulatedDisk disk;
   StoreSubject subject(Spilling::no);

@@ -31,7 +31,7 @@ Result<Database> open_store(SimulatedDisk& disk, Spilling spilling = Spilling::n
 /// Makes it where there is none.
 Result<Database> open_or_create_store(SimulatedDisk& disk, Spilling spilling = Spilling::no);
 
-class StoreSubject final : public Subject {
+class StoreSubject : public Subject {
  public:
   static constexpr int steps_max = 64;
   explicit StoreSubject(Spilling spilling) : spilling_(spilling) {}
