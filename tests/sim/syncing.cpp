@@ -74,6 +74,7 @@ void World::heal() {
   connections_.clear();
   partitions_.clear();
   network_ = {};
+  sweep();  // whose disk died in the last moment is noticed too
   for (auto& relay : relays_) {
     if (!bring_up(*relay)) return;
     if (relay->disk() && !relay->disk()->dead()) relay->disk()->die_at_call(never_calls);
