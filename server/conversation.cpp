@@ -148,15 +148,15 @@ void Conversation::authenticated() {
   message_began_at_ = 0;
   key_ = *channel_.peer_static();
   invite_ = channel_.invite();
-  if (std::exchange(at_door_, false)) hub_.leave_door(seat_);
-  ++hub_.counts.authenticated;
+  hub_.leave_door(seat_);
+  at_door_ = false;
   stage_ = Stage::session;
   if (!invite_ && !hub_.is_member(key_)) {
     seat_ = hub_.seat_stranger(*this);
     stranger_ = true;
   }
   id_ = hub_.enter(*this);
-  if (hub_.counts.authenticated > config_.connections_max || hub_.memory_bytes() > config_.memory_bytes_max / 10 * 9 ||
+  if (hub_.peers() > config_.connections_max || hub_.memory_bytes() > config_.memory_bytes_max / 10 * 9 ||
       (stranger_ && config_.strangers_max == 0))
     return close(Code::busy, "too_many");
   spdlog::info("event=session device={} kind={}", name(), invite_ ? "joining" : stranger_ ? "stranger" : "member");
@@ -450,7 +450,6 @@ void Conversation::close(Code code, const char* why) {
 void Conversation::leave() {
   stage_ = Stage::closing;
   closing_at_ = now();
-  if (!at_door_) --hub_.counts.authenticated;
   if (std::exchange(stranger_, false)) hub_.leave_stranger(seat_);
   deferred_loads_.clear();
   deferred_appends_.clear();

@@ -93,11 +93,6 @@ class Hub {
   bool take_stranger_turn(ConnectionId connection);
   void end_stranger_turn(ConnectionId connection);
 
-  struct Counts {
-    std::uint64_t authenticated = 0;
-  };
-  Counts counts;
-
  private:
   struct Space {
     SharedRoster roster;

@@ -224,7 +224,7 @@ Relay::Counts Relay::counts() {
   out.segment_bytes = worker.segment_bytes;
   std::promise<void> read;
   asio::post(body_->context_, [&] {
-    out.authenticated = body_->hub_->counts.authenticated;
+    out.authenticated = body_->hub_->peers();
     out.unauthenticated = body_->hub_->at_the_door();
     out.memory_bytes = body_->hub_->memory_bytes();
     read.set_value();

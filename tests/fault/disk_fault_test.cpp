@@ -111,13 +111,18 @@ TEST(FailedSync, CostsNoLaterCommitEvenWithoutItsMark) {
   EXPECT_EQ(tally.failures(), 0u) << tally.first();
 }
 
-TEST(FailedSync, PoisonsUntilOpenedAgain) {
-  SimulatedDisk disk;
-  StoreSubject subject(Spilling::no);
+/// Makes a store of one step; the sync of the second fails.
+void fail_to_sync(StoreSubject& subject, SimulatedDisk& disk) {
   ASSERT_TRUE(subject.open(disk, true).ok());
   ASSERT_TRUE(subject.advance(-1).ok());
   disk.arm({Fault::Kind::fsync_eio, 1, false});
   EXPECT_EQ(subject.advance(0).code(), Code::io);
+}
+
+TEST(FailedSync, PoisonsUntilOpenedAgain) {
+  SimulatedDisk disk;
+  StoreSubject subject(Spilling::no);
+  ASSERT_NO_FATAL_FAILURE(fail_to_sync(subject, disk));
   const Error* poison = subject.database().poison();
   ASSERT_NE(poison, nullptr);
   EXPECT_NE(poison->message().find("fsync"), std::string::npos);
@@ -133,10 +138,7 @@ TEST(FailedSync, OnAFullDiskIsReadAndNothingElse) {
   SimulatedDisk disk;
   {
     StoreSubject subject(Spilling::no);
-    ASSERT_TRUE(subject.open(disk, true).ok());
-    ASSERT_TRUE(subject.advance(-1).ok());
-    disk.arm({Fault::Kind::fsync_eio, 1, false});
-    EXPECT_EQ(subject.advance(0).code(), Code::io);
+    ASSERT_NO_FATAL_FAILURE(fail_to_sync(subject, disk));
     EXPECT_EQ(subject.close().code(), Code::io);
   }
   const Image before = disk.image();

@@ -109,7 +109,7 @@ void World::rot(SimDevice& device, const Step& step) {
 // The phone falls into the river, with what was not handed in. (Not the desk: nobody else admits.)
 void World::lose(SimDevice& device) {
   if (device.lost || &device == &desk() || !ensure_open(device)) return;
-  (void)held_by(device);  // notes where each transaction was sealed
+  for (auto& saved : saved_) locate(device, space_, saved);
   stop(device);
   give_up(device);
 }
